@@ -1,0 +1,42 @@
+# Everything a developer runs; `make up` and `make test` work on a machine that has only Python 3.11, make and git.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+DIRS := pipeline workers tests bench
+
+.PHONY: setup up test lint bench faults docs clean
+
+setup: .venv/installed
+
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+up: setup
+	$(BIN)/safelight up
+
+test: setup lint
+	$(BIN)/pytest
+
+lint: setup
+	$(BIN)/ruff check $(DIRS)
+	$(BIN)/ruff format --check $(DIRS)
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+# Files generated from the code: the editors' schema of a flow, and the page of nodes.
+docs: setup
+	$(BIN)/safelight nodes --schema > flows/flow.schema.json
+	$(BIN)/safelight nodes --markdown > docs/nodes.md
+
+# `make bench ONLY=engine` runs the benchmarks whose names begin so.
+bench: setup
+	$(BIN)/python -m bench $(ONLY)
+
+faults: setup
+	$(BIN)/pytest -m faults tests/faults
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,37 @@
+"""`python -m bench [PREFIX]`: run the benchmarks whose names begin with PREFIX."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Callable
+
+from bench.engine import end_to_end_vs_pyvips
+from bench.ingest import rss_mib
+from bench.results import Result, keep, show
+
+BENCHMARKS: dict[str, Callable[[], AsyncIterator[Result]]] = {
+    "engine.end_to_end_vs_pyvips": end_to_end_vs_pyvips,
+    "ingest.rss_mib": rss_mib,
+}
+
+
+async def run(prefix: str) -> list[Result]:
+    found = []
+    for name, benchmark in BENCHMARKS.items():
+        if name.startswith(prefix):
+            print(f"{name} ...", flush=True)
+            found += [result async for result in benchmark()]
+    return found
+
+
+def main() -> None:
+    results = asyncio.run(run(sys.argv[1] if len(sys.argv) > 1 else ""))
+    if not results:
+        sys.exit(f"no benchmark begins with that name; there are: {', '.join(BENCHMARKS)}")
+    show(results)
+    keep(results)
+
+
+if __name__ == "__main__":
+    main()

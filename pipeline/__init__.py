@@ -1,0 +1,1 @@
+"""Safelight: everything from an arriving byte to a saved output."""

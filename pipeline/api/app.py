@@ -1,0 +1,311 @@
+"""The web application: one table of endpoints, one door in front of it, and the process that serves it."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import signal
+import socket
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import replace
+from functools import cache
+from importlib.metadata import version
+from typing import Any
+from uuid import uuid4
+
+import structlog
+from aiohttp import web
+
+from pipeline.api import monitor
+from pipeline.api.access import PREFLIGHT_SECONDS, Access
+from pipeline.api.bodies import refuse_encoding
+from pipeline.api.dialects import ENDPOINTS as DIALECTS
+from pipeline.api.endpoint import ID, PROJECT, Call, Endpoint, plain
+from pipeline.api.metrics import Metrics
+from pipeline.api.problems import ProblemDocument, problem, refusal
+from pipeline.api.server import LIMITS, Runner
+from pipeline.api.sse import Streams
+from pipeline.core import Core, open_core
+from pipeline.describe import Raw, every_error, openapi_document, page
+from pipeline.errors import Internal, KeyInvalid, KeyRequired, RecordsUnavailable, RequestInvalid, SafelightError
+from pipeline.settings import Settings
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+REQUEST_ID = re.compile(r"[\w.:-]{1,128}", re.ASCII)
+PAGE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'"
+BACKLOG = 1024
+LAST_WORDS = 2.0
+"""Seconds for answers that are still going on after the grace."""
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+log = structlog.stdlib.get_logger(__name__)
+
+
+async def openapi(call: Call) -> web.Response:
+    return plain(_document())
+
+
+async def docs(call: Call) -> web.Response:
+    return web.Response(
+        text=page(_document(), every_error()),
+        content_type="text/html",
+        headers={"Content-Security-Policy": PAGE_POLICY},
+    )
+
+
+ENDPOINTS: Sequence[Endpoint] = (
+    *DIALECTS,
+    *monitor.ENDPOINTS,
+    Endpoint(
+        "GET",
+        "/openapi.json",
+        "This API as OpenAPI 3.1.",
+        act=openapi,
+        tag="docs",
+        public=True,
+        answers={200: Raw("application/json", {"type": "object"})},
+    ),
+    Endpoint(
+        "GET",
+        "/docs",
+        "This API as a page.",
+        act=docs,
+        tag="docs",
+        public=True,
+        answers={200: Raw("text/html", {"type": "string"})},
+    ),
+)
+
+
+@cache
+def _document() -> dict[str, Any]:
+    described = [replace(endpoint, errors=(*endpoint.errors, *_common_errors(endpoint))) for endpoint in ENDPOINTS]
+    return openapi_document(described, version=version("safelight"), problem=ProblemDocument)
+
+
+def _common_errors(endpoint: Endpoint) -> tuple[type[SafelightError], ...]:
+    if endpoint.tag in ("monitor", "docs"):
+        return ()
+    keys = () if endpoint.public else (KeyRequired, KeyInvalid)
+    return (RequestInvalid, RecordsUnavailable, *keys)
+
+
+def create_app(core: Core) -> web.Application:
+    """Everything that is served over HTTP on `core`; it belongs behind `server.Runner`."""
+    door = Door(core)
+    app = web.Application(middlewares=[door.middleware()], handler_args=LIMITS)
+    for endpoint in ENDPOINTS:
+        for method in ("GET", "HEAD") if endpoint.method == "GET" else (endpoint.method,):
+            app.router.add_route(method, endpoint.path, door.behind(endpoint), expect_handler=_wait_for_body)
+    app.on_response_prepare.append(door.on_prepare)
+    app[DOOR] = door
+    return app
+
+
+async def _wait_for_body(request: web.Request) -> None:
+    """Say nothing to `Expect: 100-continue` yet; `Body` does, once it is sure that the bytes are wanted."""
+
+
+class Door:
+    """What every request passes: its id, its key, and one shape for everything that goes wrong."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        self._access = Access(core.settings.projects)
+        self._metrics = Metrics()
+        self._streams = Streams()
+        self._answering = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._draining = False
+
+    def behind(self, endpoint: Endpoint) -> Handler:
+        """The handler that lets a request through to `endpoint`."""
+
+        async def let_in(request: web.Request) -> web.StreamResponse:
+            call = Call(self._core, self._access, self._metrics, self._streams, request, request[ID])
+            authorization = request.headers.get("Authorization")
+            if endpoint.public:
+                with suppress(KeyRequired, KeyInvalid):
+                    call.visitor = self._access.grant(authorization)
+            else:
+                call.visitor = self._access.grant(authorization)
+            if call.visitor is not None:
+                request[PROJECT] = call.visitor.project
+            refuse_encoding(request)
+            return await endpoint.act(call)
+
+        return let_in
+
+    def middleware(self) -> Any:
+        """What stands around every handler, and around requests that no handler takes."""
+
+        @web.middleware
+        async def pass_through(request: web.Request, handler: Handler) -> web.StreamResponse:
+            given = request.headers.get("X-Request-Id", "")
+            request[ID] = given if REQUEST_ID.fullmatch(given) else str(uuid4())
+            with self._busy(), structlog.contextvars.bound_contextvars(request=request[ID]):
+                return await self._timed(request, handler)
+
+        return pass_through
+
+    @contextmanager
+    def _busy(self) -> Iterator[None]:
+        self._answering += 1
+        self._idle.clear()
+        try:
+            yield
+        finally:
+            self._answering -= 1
+            if not self._answering:
+                self._idle.set()
+
+    async def on_prepare(self, request: web.Request, response: web.StreamResponse) -> None:
+        """The headers that every answer has; a body left unread must not be parsed as the next request."""
+        response.headers["X-Request-Id"] = request.get(ID, "")
+        response.headers.setdefault("X-Content-Type-Options", "nosniff")
+        response.headers.extend(self._access.cors_headers(request.headers.get("Origin"), request.get(PROJECT)))
+        if self._draining or not request.content.at_eof():
+            response.headers["Connection"] = "close"
+            response.force_close()
+
+    async def drain(self, seconds: float) -> None:
+        """End event streams and wait for every other answer; connections close after what they carry now."""
+        self._draining = True
+        await self._streams.close()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._idle.wait()
+
+    async def _timed(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        started = time.perf_counter()
+        (method, path), status = _labels(request), 499
+        try:
+            response = await self._answered(request, handler)
+            status = response.status
+            return response
+        finally:
+            seconds = time.perf_counter() - started
+            self._metrics.requests.labels(method, path, status).inc()
+            self._metrics.request_seconds.labels(method, path).observe(seconds)
+            log.info("request", method=request.method, path=request.path, status=status, ms=round(seconds * 1000, 1))
+
+    async def _answered(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        if request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers:
+            return _preflight(request)
+        try:
+            return await handler(request)
+        except ConnectionError:
+            raise
+        except Exception as error:
+            if request.writer.output_size > 0:
+                _cut(request, error)
+            return _told(request, error)
+
+
+DOOR = web.AppKey("door", Door)
+
+
+def _told(request: web.Request, error: Exception) -> web.Response:
+    """`error` as an answer; what is our own fault is logged with its cause."""
+    request_id = request[ID]
+    if isinstance(error, web.HTTPException):
+        return refusal(error, request_id)
+    if isinstance(error, SafelightError):
+        if error.status >= 500:
+            log.warning("refused", code=error.code, exc_info=error)
+        return problem(error, request_id)
+    log.error("unexpected", exc_info=error)
+    return problem(Internal(), request_id)
+
+
+def _cut(request: web.Request, error: Exception) -> None:
+    """End the connection: an answer that breaks off must not look whole."""
+    log.warning("answer_cut", exc_info=error)
+    if request.transport is not None:
+        request.transport.close()
+    raise ConnectionResetError from error
+
+
+def _preflight(request: web.Request) -> web.Response:
+    """The answer to a browser that asks before it asks; whether the origin may is told by its headers."""
+    return web.Response(
+        status=204,
+        headers={
+            "Access-Control-Allow-Methods": "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS",
+            "Access-Control-Allow-Headers": request.headers.get("Access-Control-Request-Headers", "*"),
+            "Access-Control-Max-Age": str(PREFLIGHT_SECONDS),
+        },
+    )
+
+
+def _labels(request: web.Request) -> tuple[str, str]:
+    """Method and path as metrics know them: never as many as strangers can think of."""
+    resource = request.match_info.route.resource
+    method = request.method if request.method in METHODS else "other"
+    return method, resource.canonical if resource is not None else "unknown"
+
+
+async def serve(settings: Settings, *, door: socket.socket | None = None) -> None:
+    """Serve until SIGTERM or SIGINT, then finish what is being answered; `door` is a socket that listens already.
+
+    Without one it binds the host and port of `settings`, which several processes may do at once.
+    """
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with open_core(settings) as core, _beside(_follow_flows(core)):
+        with suppress(RecordsUnavailable):
+            await _load_flows(core)  # so that the first request finds them
+        await core.headers.start()
+        app = create_app(core)
+        runner = Runner(app, shutdown_timeout=LAST_WORDS)
+        await runner.setup()
+        try:
+            site = _site(runner, settings, door)
+            await site.start()
+            await stop.wait()
+            await site.stop()
+            # Before the runner's own end, which reads no more bytes of an upload that is under way.
+            await app[DOOR].drain(settings.grace)
+        finally:
+            await runner.cleanup()
+
+
+@asynccontextmanager
+async def _beside(act: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Do `act` while the block runs."""
+    task = asyncio.create_task(act)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def _follow_flows(core: Core) -> None:
+    """Keep the registry as the flows folder is; records that are away are waited for."""
+    folder = core.settings.flows_dir
+    while folder.is_dir():
+        try:
+            await _load_flows(core)
+            await core.flows.watch(folder)
+        except RecordsUnavailable:
+            await asyncio.sleep(1)
+        except Exception:
+            log.exception("flows_not_followed")
+            return
+
+
+async def _load_flows(core: Core) -> None:
+    for complaint in await core.flows.sync(core.settings.flows_dir):
+        log.error("flow_broken", complaint=str(complaint))
+
+
+def _site(runner: Runner, settings: Settings, door: socket.socket | None) -> web.BaseSite:
+    if door is not None:
+        return web.SockSite(runner, door, backlog=BACKLOG)
+    return web.TCPSite(runner, settings.host, settings.port, backlog=BACKLOG, reuse_port=True)

@@ -1,0 +1,270 @@
+"""Request bodies as they arrive: never held whole, every wait bounded, forms taken apart on the way.
+
+Whoever stops reading early need not care for the rest: the connection is closed after the answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterator
+from typing import Self
+from urllib.parse import unquote
+
+from aiohttp import HttpVersion11, web
+from aiohttp.http_exceptions import HttpProcessingError
+from multipart import MultipartError, MultipartSegment, PushMultipartParser, parse_options_header
+
+from pipeline.errors import (
+    BodyEmpty,
+    BodyTimeout,
+    BodyTooSlow,
+    BodyTypeUnsupported,
+    EncodingUnsupported,
+    MultipartBroken,
+    RequestInvalid,
+)
+
+FIELD_LIMIT = 64 * 1024
+"""Bytes in one text field of a form."""
+PART_LIMIT = 200
+TEXT_LIMIT = 100
+"""Text fields in one form."""
+STRAY_LIMIT = 64 * 1024
+"""Bytes a form may carry outside of its parts."""
+JSON_LIMIT = 1024 * 1024
+SLOWEST = 256
+"""Bytes a second that a body must keep up once it has lasted for longer than one silence may."""
+FORM = "multipart/form-data"
+
+
+def refuse_encoding(request: web.Request) -> None:
+    """Raise `EncodingUnsupported` for a body that would grow when unpacked."""
+    encoding = request.headers.get("Content-Encoding", "").strip().lower()
+    if encoding not in ("", "identity"):
+        raise EncodingUnsupported(encoding=encoding[:40])
+
+
+class Body:
+    """The bytes of one request; iterate, or `read` piece by piece until b""."""
+
+    def __init__(self, request: web.Request, timeout: float) -> None:
+        self._request = request
+        self._timeout = timeout
+        self._begun: float | None = None
+        self.received = 0
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if piece := await self.read():
+            return piece
+        raise StopAsyncIteration
+
+    async def read(self) -> bytes:
+        """The next bytes, b"" after the last; raises `BodyTimeout`, `BodyTooSlow`, or `RequestInvalid` for bad framing."""
+        await self._begin()
+        self._check_pace()
+        try:
+            async with asyncio.timeout(self._timeout):
+                piece = await self._request.content.readany()
+        except TimeoutError as cause:
+            raise BodyTimeout(seconds=f"{self._timeout:g}") from cause
+        except (web.RequestPayloadError, HttpProcessingError) as cause:
+            raise RequestInvalid(reason="The framing of the body is broken.") from cause
+        self.received += len(piece)
+        return piece
+
+    async def whole(self, limit: int) -> bytes:
+        """All of it, when it is at most `limit` bytes; else raises `RequestInvalid`."""
+        pieces: list[bytes] = []
+        while piece := await self.read():
+            pieces.append(piece)
+            if self.received > limit:
+                raise RequestInvalid(reason=f"This body may have {limit} bytes at most.")
+        return b"".join(pieces)
+
+    async def _begin(self) -> None:
+        """Ask for the bytes only now: a refusal reaches a waiting client before it has sent any."""
+        if self._begun is not None:
+            return
+        self._begun = time.monotonic()
+        waiting = self._request.headers.get("Expect", "").lower() == "100-continue"
+        if waiting and self._request.version >= HttpVersion11:
+            await self._request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self._request.writer.output_size = 0
+
+    def _check_pace(self) -> None:
+        lasted = time.monotonic() - (self._begun or 0) - self._timeout
+        if self.received < lasted * SLOWEST:
+            raise BodyTooSlow(rate=SLOWEST)
+
+
+class Part:
+    """One field of a form; iterate over its bytes once."""
+
+    def __init__(self, segment: MultipartSegment, events: _Events) -> None:
+        self._events = events
+        self._ended = False
+        self.name: str = segment.name or ""
+        self.filename = _filename(segment)
+        self.media_type: str | None = segment.content_type
+        self.size = _declared_size(segment)
+
+    @property
+    def is_file(self) -> bool:
+        return self.filename is not None
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        piece = None if self._ended else await self._events.next()
+        if isinstance(piece, bytes):
+            return piece
+        self._ended = True
+        raise StopAsyncIteration
+
+    async def text(self) -> str:
+        """The field as text; raises `RequestInvalid` when it is too long or not UTF-8."""
+        pieces = bytearray()
+        async for piece in self:
+            pieces += piece
+            if len(pieces) > FIELD_LIMIT:
+                raise RequestInvalid(reason=f"The field `{self.name}` may have {FIELD_LIMIT} bytes at most.")
+        try:
+            return pieces.decode()
+        except UnicodeDecodeError as cause:
+            raise RequestInvalid(reason=f"The field `{self.name}` is not UTF-8 text.") from cause
+
+    async def skip(self) -> None:
+        async for _ in self:
+            pass
+
+
+class Form:
+    """The parts of a multipart body in the order they arrive; read each before asking for the next."""
+
+    def __init__(self, request: web.Request, body: Body) -> None:
+        self._events = _Events(body, _boundary(request))
+        self._part: Part | None = None
+        self._texts = 0
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Part:
+        if self._part is not None:
+            await self._part.skip()
+        segment = await self._events.next()
+        if not isinstance(segment, MultipartSegment):
+            raise StopAsyncIteration
+        self._part = Part(segment, self._events)
+        self._count(self._part)
+        return self._part
+
+    def _count(self, part: Part) -> None:
+        self._texts += not part.is_file
+        if self._texts > TEXT_LIMIT:
+            raise RequestInvalid(reason=f"A form may have {TEXT_LIMIT} text fields at most.")
+
+
+class _Events:
+    """What the parser sees: a segment, its bytes, None at its end, and again; None after the last."""
+
+    def __init__(self, body: Body, boundary: str) -> None:
+        self._body = body
+        try:
+            self._parser = PushMultipartParser(boundary, max_segment_count=PART_LIMIT)
+        except MultipartError as cause:
+            raise MultipartBroken(reason=str(cause).rstrip(".")) from cause
+        self._pending: Iterator[MultipartSegment | bytes | None] = iter(())
+        self._stray = 0
+        self._over = False
+
+    async def next(self) -> MultipartSegment | bytes | None:
+        try:
+            while not self._over:
+                for event in self._pending:
+                    self._stray = 0
+                    return event
+                await self._feed()
+        except MultipartError as cause:
+            raise MultipartBroken(reason=str(cause).rstrip(".")) from cause
+        return None
+
+    async def _feed(self) -> None:
+        """Hand the parser the next piece; between two events only so many bytes may pass."""
+        if self._stray > STRAY_LIMIT:
+            raise MultipartBroken(reason="too many bytes outside of its parts")
+        piece = await self._body.read()
+        if not piece:
+            self._over = True
+            if not self._body.received:
+                raise BodyEmpty
+            self._parser.close()
+            return
+        self._stray += len(piece)
+        self._pending = iter(self._parser.parse(piece))
+
+
+def is_form(request: web.Request) -> bool:
+    return request.content_type == FORM
+
+
+def is_json(request: web.Request) -> bool:
+    return request.content_type == "application/json" or request.content_type.endswith("+json")
+
+
+def require_json(request: web.Request) -> None:
+    """Raise `BodyTypeUnsupported` unless the body is declared as JSON."""
+    if not is_json(request):
+        raise BodyTypeUnsupported(found=request.content_type, expected="application/json")
+
+
+def disposition_name(header: str) -> str | None:
+    """The file name a Content-Disposition header gives; RFC 6266 `filename*` wins over `filename`."""
+    plain: str | None = None
+    for option in _options(header):
+        name, _, value = option.partition("=")
+        name, value = name.strip().lower(), value.strip()
+        if name == "filename*":
+            charset, _, rest = value.partition("'")
+            if charset.lower() in ("utf-8", "iso-8859-1"):
+                return unquote(rest.partition("'")[2], charset, "replace")
+        elif name == "filename":
+            plain = value.strip('"')
+    return plain
+
+
+def _options(header: str) -> Iterator[str]:
+    """The parts between semicolons, those inside of quotes left alone."""
+    start, quoted = 0, False
+    for place, character in enumerate(header):
+        quoted ^= character == '"' and header[place - 1 : place] != "\\"
+        if character == ";" and not quoted:
+            yield header[start:place]
+            start = place + 1
+    yield header[start:]
+
+
+def _filename(segment: MultipartSegment) -> str | None:
+    header = segment.header("Content-Disposition", "")
+    if "filename*" in header.lower():
+        return disposition_name(header)
+    name: str | None = segment.filename
+    return name
+
+
+def _declared_size(segment: MultipartSegment) -> int | None:
+    size = segment.header("Content-Length")
+    return int(size) if size else None
+
+
+def _boundary(request: web.Request) -> str:
+    _, options = parse_options_header(request.headers.get("Content-Type", ""))
+    boundary: str | None = options.get("boundary")
+    if not boundary or len(boundary) > 200:
+        raise MultipartBroken(reason="its Content-Type has no usable boundary")
+    return boundary

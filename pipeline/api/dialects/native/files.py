@@ -1,0 +1,315 @@
+"""`/v1/files`: send, list, look at, store, delete, fetch."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterable, Iterable, Mapping, Sequence
+from contextlib import suppress
+
+from aiohttp import web
+from pydantic import TypeAdapter, ValidationError
+
+from pipeline.api.bodies import FORM, Form, Part, disposition_name, is_form
+from pipeline.api.content import send
+from pipeline.api.dialects.native.shapes import ContentQuery, FileShape, Listing, Metadata, Paging, SendQuery
+from pipeline.api.endpoint import PROJECT, Call, Endpoint, answer, settled
+from pipeline.api.idempotency import once
+from pipeline.api.problems import request_invalid
+from pipeline.describe import BINARY, Raw
+from pipeline.errors import (
+    BodyEmpty,
+    BodyTimeout,
+    BodyTooSlow,
+    FileEmpty,
+    FileNotFound,
+    FileTooLarge,
+    ImageTooLarge,
+    ImageUnreadable,
+    MultipartBroken,
+    RangeNotSatisfiable,
+    RequestInvalid,
+    SafelightError,
+    SignatureExpired,
+    SignatureInvalid,
+    StorageFull,
+    TypeMismatch,
+    TypeNotAllowed,
+)
+from pipeline.model import File, Intake
+
+SIGNED_SECONDS = 3600
+"""How long the signed address of a private file opens it, at least."""
+UNDECLARED = frozenset({"application/octet-stream", "application/x-www-form-urlencoded", "binary/octet-stream", FORM})
+"""Types that clients put on a body without having looked at it."""
+
+SENDING = (
+    BodyEmpty,
+    BodyTimeout,
+    BodyTooSlow,
+    FileEmpty,
+    FileTooLarge,
+    ImageTooLarge,
+    ImageUnreadable,
+    MultipartBroken,
+    StorageFull,
+    TypeMismatch,
+    TypeNotAllowed,
+)
+"""What sending a file can be refused for."""
+
+_metadata = TypeAdapter(Metadata)
+
+
+async def create(call: Call) -> web.Response:
+    """A form with one file, or a body that is the file, is answered with the File; several with a list of them."""
+    query = call.query(SendQuery)
+
+    async def receive() -> list[File]:
+        received = Received(call)
+        async with received:
+            await (_receive_form if is_form(call.request) else _receive_body)(call, query, received)
+        return received.files
+
+    async def acknowledge(files: list[File]) -> web.Response:
+        if len(files) > 1:
+            return answer(Listing[FileShape](items=file_shapes(call, files), next=None), 201)
+        headers = {"Location": f"{call.base_url}/v1/files/{files[0].id}"}
+        return answer(file_shape(call, files[0]), 201, headers)
+
+    return await once(call, receive, acknowledge)
+
+
+class Received:
+    """The files taken in for one request; when the block fails, none of them is left."""
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+        self.files: list[File] = []
+
+    async def __aenter__(self) -> Received:
+        return self
+
+    async def __aexit__(self, kind: object, fault: BaseException | None, trace: object) -> None:
+        if fault is not None:
+            await settled(self.discard())
+
+    async def take(self, intake: Intake, chunks: AsyncIterable[bytes]) -> File:
+        """Take one file in and count how that ended."""
+        outcome = "cut"
+        try:
+            file = await self._call.core.uploads.accept(self._call.grant, intake, chunks)
+            outcome = "accepted"
+        except SafelightError as error:
+            outcome = error.code
+            raise
+        finally:
+            self._call.metrics.uploads.labels("native", outcome).inc()
+        self.files.append(file)
+        return file
+
+    async def discard(self) -> None:
+        """Delete what was taken in."""
+        for file in self.files:
+            with suppress(FileNotFound):
+                await self._call.core.uploads.delete(self._call.grant, file.id)
+
+
+async def _receive_body(call: Call, query: SendQuery, received: Received) -> None:
+    if not call.request.body_exists:
+        raise BodyEmpty
+    name = query.name or disposition_name(call.header("Content-Disposition") or "")
+    declared = declared_type(call.request.content_type) if call.header("Content-Type") else None
+    intake = Intake(
+        name=name or "file",
+        declared_type=declared,
+        declared_size=call.request.content_length,
+        store=query.store,
+        private=query.private,
+    )
+    await received.take(intake, call.body)
+
+
+async def _receive_form(call: Call, query: SendQuery, received: Received) -> None:
+    metadata: Mapping[str, str] = {}
+    async for part in Form(call.request, call.body):
+        if part.is_file:
+            intake = part_intake(part, store=query.store, private=query.private, metadata=metadata)
+            await received.take(intake, part)
+        elif part.name == "metadata" and not received.files:
+            metadata = parse_metadata(await part.text())
+        else:
+            raise RequestInvalid(reason=f"The field `{part.name[:64]}` is not read here; `metadata` goes before files.")
+    if not received.files:
+        raise BodyEmpty
+
+
+def part_intake(
+    part: Part, *, store: bool | None = None, private: bool = False, metadata: Mapping[str, str] | None = None
+) -> Intake:
+    """What a field of a form claims about the file in it."""
+    return Intake(
+        name=part.filename or "file",
+        declared_type=declared_type(part.media_type),
+        declared_size=part.size,
+        metadata=metadata or {},
+        store=store,
+        private=private,
+    )
+
+
+def declared_type(content_type: str | None) -> str | None:
+    """A Content-Type as a claim about a file, None when it claims nothing."""
+    return None if content_type in UNDECLARED else content_type
+
+
+def parse_metadata(text: str) -> Mapping[str, str]:
+    """A JSON object of texts; raises `RequestInvalid`."""
+    try:
+        return _metadata.validate_json(text)
+    except ValidationError as cause:
+        raise request_invalid(cause) from cause
+
+
+async def listed(call: Call) -> web.Response:
+    query = call.query(Paging)
+    page = await call.core.records.files.list(call.project, query.cursor, query.limit)
+    return answer(Listing[FileShape](items=file_shapes(call, page.items), next=page.next))
+
+
+async def get(call: Call) -> web.Response:
+    return answer(file_shape(call, await owned(call, call.id(FileNotFound))))
+
+
+async def delete(call: Call) -> web.Response:
+    await settled(call.core.uploads.delete(call.grant, call.id(FileNotFound)))
+    return web.Response(status=204)
+
+
+async def store(call: Call) -> web.Response:
+    return answer(file_shape(call, await settled(call.core.uploads.keep(call.grant, call.id(FileNotFound)))))
+
+
+async def content(call: Call) -> web.StreamResponse:
+    query = call.query(ContentQuery)
+    file = await call.core.records.files.get(call.id(FileNotFound))
+    if file.project in call.core.settings.projects:
+        call.request[PROJECT] = call.core.settings.projects[file.project]
+    if file.private:
+        _check_visitor(call, file, query)
+    return await send(call.request, file, call.core.storages[file.storage], download=query.download)
+
+
+def _check_visitor(call: Call, file: File, query: ContentQuery) -> None:
+    """A private file opens to a signature, or to a key of its own project."""
+    if call.visitor is not None and call.visitor.project.id == file.project:
+        return
+    call.access.check_signature(file.project, content_path(file.id), query.expires or "", query.signature or "")
+
+
+async def owned(call: Call, file_id: str) -> File:
+    """The caller's own file; raises `FileNotFound` for anybody else's."""
+    file = await call.core.records.files.get(file_id)
+    if file.project != call.project:
+        raise FileNotFound(id=file_id)
+    return file
+
+
+def content_path(file_id: str) -> str:
+    return f"/v1/files/{file_id}/content"
+
+
+def content_url(call: Call, file_id: str, project: str, *, private: bool) -> str:
+    """Where the bytes are fetched without a key; the signed address of one hour stays the same, so caches work."""
+    path = content_path(file_id)
+    if private:
+        expires = (int(time.time()) // SIGNED_SECONDS + 2) * SIGNED_SECONDS
+        path = call.access.sign(project, path, expires)
+    return call.base_url + path
+
+
+def file_shape(call: Call, file: File) -> FileShape:
+    kept = file.model_dump(exclude={"project", "storage", "key", "image"})
+    url = content_url(call, file.id, file.project, private=file.private)
+    return FileShape(**kept, image=file.image, url=url)
+
+
+def file_shapes(call: Call, files: Iterable[File]) -> tuple[FileShape, ...]:
+    return tuple(file_shape(call, file) for file in files)
+
+
+FORM_SCHEMA = {
+    "type": "object",
+    "properties": {
+        "metadata": {"type": "string", "description": "A JSON object of texts; goes before the file."},
+        "file": BINARY,
+    },
+    "required": ["file"],
+}
+BYTES = Raw("application/octet-stream", BINARY)
+IDEMPOTENCY = {"Idempotency-Key": "The same request sent again with the same key gets the first answer."}
+RANGES = {"Range": "One range of bytes.", "If-Range": "The ETag the range belongs to.", "If-None-Match": "An ETag."}
+OPENING = (FileNotFound, RangeNotSatisfiable, SignatureInvalid, SignatureExpired)
+CONTENT = {200: Raw("*/*", BINARY), 206: Raw("*/*", BINARY), 304: None}
+
+ENDPOINTS: Sequence[Endpoint] = (
+    Endpoint(
+        "POST",
+        "/v1/files",
+        "Send a file, as the body or in a form.",
+        act=create,
+        tag="files",
+        query=SendQuery,
+        headers=IDEMPOTENCY,
+        body=(BYTES, Raw(FORM, FORM_SCHEMA)),
+        answers={201: FileShape},
+        errors=SENDING,
+    ),
+    Endpoint(
+        "GET",
+        "/v1/files",
+        "List the project's files, newest first.",
+        act=listed,
+        tag="files",
+        query=Paging,
+        answers={200: Listing[FileShape]},
+    ),
+    Endpoint(
+        "GET",
+        "/v1/files/{id}",
+        "Look at a file.",
+        act=get,
+        tag="files",
+        answers={200: FileShape},
+        errors=(FileNotFound,),
+    ),
+    Endpoint(
+        "DELETE",
+        "/v1/files/{id}",
+        "Delete a file, its bytes and its record.",
+        act=delete,
+        tag="files",
+        answers={204: None},
+        errors=(FileNotFound,),
+    ),
+    Endpoint(
+        "POST",
+        "/v1/files/{id}/store",
+        "Keep a file for good.",
+        act=store,
+        tag="files",
+        answers={200: FileShape},
+        errors=(FileNotFound,),
+    ),
+    Endpoint(
+        "GET",
+        "/v1/files/{id}/content",
+        "Fetch the bytes of a file.",
+        act=content,
+        tag="files",
+        query=ContentQuery,
+        headers=RANGES,
+        answers=CONTENT,
+        errors=OPENING,
+        public=True,
+    ),
+)

@@ -1,0 +1,326 @@
+"""What the native API asks for and answers with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Generic, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from pipeline.model import (
+    Event,
+    FlowPointer,
+    ImageFacts,
+    NodeState,
+    Problem,
+    Queue,
+    RunStatus,
+    Upload,
+    WorkerBeat,
+)
+
+T = TypeVar("T")
+NAME_LENGTH = 1000
+Metadata = Mapping[str, str]
+
+
+class Shape(BaseModel):
+    """Something answered with; every field is always there."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        json_schema_mode="serialization",  # type: ignore[typeddict-unknown-key]
+        json_schema_serialization_defaults_required=True,
+    )
+
+
+class Ask(BaseModel):
+    """Something asked for; an unknown field is a mistake."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Listing(Shape, Generic[T]):
+    """One page of a list; send `next` back as `cursor` to go on."""
+
+    items: tuple[T, ...]
+    next: str | None
+
+
+class Paging(Ask):
+    limit: int = Field(default=50, ge=1, le=500, description="Rows on one page.")
+    cursor: str | None = Field(default=None, description="`next` of the page before.")
+
+
+class Nothing(Ask):
+    """A query without parameters."""
+
+
+# Files and uploads
+
+
+class FileShape(Shape):
+    """Finished, immutable bytes with measured facts."""
+
+    id: str
+    name: str
+    mime: str = Field(description="The type its bytes have, whatever was declared.")
+    size: int
+    sha256: str
+    image: ImageFacts | None
+    metadata: Metadata
+    private: bool
+    created_at: datetime
+    stored_at: datetime | None = Field(description="None until it is kept for good.")
+    expires_at: datetime | None = Field(description="When a file that was not stored is removed.")
+    run: str | None = Field(description="The run that made it.")
+    path: str | None = Field(description="The path its save node gave it.")
+    url: str = Field(description="Fetchable without a key; of a private file it is signed and expires.")
+
+
+class SendQuery(Ask):
+    name: str | None = Field(default=None, max_length=NAME_LENGTH, description="Name of a file sent as the body.")
+    store: bool | None = Field(default=None, description="Keep it for good; left out, as the project says.")
+    private: bool = Field(default=False, description="Give it signed addresses only.")
+
+
+class ContentQuery(Ask):
+    expires: str | None = Field(default=None, description="Of a signed address.")
+    signature: str | None = Field(default=None, description="Of a signed address.")
+    download: bool = Field(default=False, description="Ask the browser to save it.")
+
+
+class UploadAsk(Ask):
+    """What is about to be sent."""
+
+    name: str = Field(default="file", max_length=NAME_LENGTH)
+    size: int | None = Field(default=None, ge=0, description="Bytes, when known.")
+    type: str | None = Field(default=None, max_length=200)
+    metadata: Metadata = {}
+    store: bool | None = None
+    private: bool = False
+
+
+class UploadShape(Shape):
+    """Bytes still arriving."""
+
+    id: str
+    name: str
+    size: int | None
+    type: str | None
+    offset: int = Field(description="Bytes that are safe; send the next ones from here.")
+    metadata: Metadata
+    created_at: datetime
+    expires_at: datetime
+
+
+class GroupAsk(Ask):
+    files: tuple[str, ...] = Field(min_length=1, max_length=1000, description="Ids, in order.")
+
+
+class GroupShape(Shape):
+    """A fixed ordered list of files."""
+
+    id: str
+    created_at: datetime
+    files: tuple[FileShape | None, ...] = Field(description="None in the place of a file that was deleted since.")
+
+
+# Flows
+
+
+class FlowShape(Shape):
+    """A flow, and which version of it is triggered now."""
+
+    id: str
+    title: str
+    description: str
+    active: str | None
+    paused: bool
+    versions: tuple[str, ...] = Field(description="Newest last.")
+    updated_at: datetime
+
+
+class FlowNode(Shape):
+    """One node of a flow as it was written."""
+
+    type: str
+    sources: tuple[str, ...] = Field(description="`node` or `node.port`, in order.")
+    parameters: Mapping[str, Any]
+
+
+class FlowDetail(FlowShape):
+    """A flow with one version of its graph."""
+
+    version: str
+    inputs: tuple[str, ...]
+    accept: Mapping[str, Any]
+    params: Mapping[str, Any]
+    nodes: Mapping[str, FlowNode]
+    queue: str
+    text: str = Field(description="The YAML it was read from.")
+
+
+class VersionShape(Shape):
+    """One content hash of a flow."""
+
+    flow: str
+    version: str
+    active: bool
+    created_at: datetime
+
+
+class PutQuery(Ask):
+    activate: bool = Field(default=True, description="Trigger this version from now on.")
+
+
+class VersionQuery(Ask):
+    version: str | None = Field(default=None, description="A content hash; left out, the active one.")
+
+
+class ActivateAsk(Ask):
+    version: str = Field(max_length=64)
+
+
+class NodeShape(Shape):
+    """A node type: what it takes, gives and can be told."""
+
+    type: str
+    summary: str
+    inputs: tuple[str, ...]
+    optional_inputs: tuple[str, ...]
+    gathers: bool = Field(description="Whether its one input takes any number of sources.")
+    outputs: tuple[str, ...] = Field(description="Output ports; empty for the single unnamed one.")
+    takes: str
+    gives: str
+    parameters: Mapping[str, Any] = Field(description="JSON Schema of its parameters.")
+
+
+# Runs
+
+
+class InputAsk(Ask):
+    """A file for an input: the id of one, or an address."""
+
+    file: str | None = Field(default=None, max_length=64)
+    url: str | None = Field(default=None, max_length=4000)
+
+
+class RunAsk(Ask):
+    """What a run is given."""
+
+    inputs: Mapping[str, InputAsk | tuple[InputAsk, ...]] = {}
+    params: Mapping[str, Any] = {}
+    metadata: Metadata = {}
+    version: str | None = Field(default=None, max_length=64, description="A content hash instead of the active one.")
+    queue: Queue | None = Field(default=None, description="How urgent; left out, as the flow says.")
+
+
+class WaitQuery(Ask):
+    wait: float = Field(default=0, ge=0, description="Seconds to hold the answer until the run ends, 60 at most.")
+
+
+class RunsQuery(Paging):
+    status: RunStatus | None = None
+    flow: str | None = Field(default=None, max_length=200)
+
+
+class EventsQuery(Ask):
+    from_: str | None = Field(default=None, alias="from", description="Go on after this event id; `0` is the start.")
+
+
+class OutputShape(Shape):
+    """A file made by a run."""
+
+    node: str
+    source: str
+    id: str
+    url: str
+    path: str
+    mime: str
+    size: int
+    width: int | None
+    height: int | None
+    sha256: str
+
+
+class RunShape(Shape):
+    """One execution of one flow version."""
+
+    id: str
+    flow: str
+    version: str
+    status: RunStatus
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    attempt: int = Field(description="Counts from 1.")
+    inputs: Mapping[str, tuple[str, ...]] = Field(description="Input node to ids of files.")
+    params: Mapping[str, Any]
+    nodes: Mapping[str, NodeState]
+    outputs: tuple[OutputShape, ...]
+    error: Problem | None
+
+
+# What happens
+
+
+class EventShape(Shape):
+    """A fact in the past tense."""
+
+    id: str
+    type: str
+    subject: str
+    at: datetime
+    facts: Mapping[str, Any]
+
+
+class QueueShape(Shape):
+    """How many runs of the project a queue holds."""
+
+    name: str
+    queued: int
+    running: int
+    waiting: int
+    exact: bool = Field(description="False when there are more than were counted.")
+
+
+class WorkerShape(Shape):
+    """A worker process as its last heartbeat tells."""
+
+    id: str
+    host: str
+    pid: int
+    version: str
+    queues: tuple[str, ...]
+    slots: int
+    running: tuple[str, ...]
+    started_at: datetime
+    beat_at: datetime
+
+
+def upload_shape(upload: Upload) -> UploadShape:
+    intake = upload.intake
+    return UploadShape(
+        id=upload.id,
+        name=intake.name,
+        size=intake.declared_size,
+        type=intake.declared_type,
+        offset=upload.offset,
+        metadata=intake.metadata,
+        created_at=upload.created_at,
+        expires_at=upload.expires_at,
+    )
+
+
+def flow_shape(pointer: FlowPointer) -> FlowShape:
+    return FlowShape(**pointer.model_dump())
+
+
+def worker_shape(beat: WorkerBeat) -> WorkerShape:
+    return WorkerShape(**beat.model_dump())
+
+
+def event_shape(event: Event) -> EventShape:
+    return EventShape(**event.model_dump(exclude={"project"}))

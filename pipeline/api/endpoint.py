@@ -1,0 +1,147 @@
+"""What an endpoint is: a described operation and the act behind it; and what the act is given."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import re
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import orjson
+from aiohttp import web
+from pydantic import BaseModel, ValidationError
+
+from pipeline.api.access import Access
+from pipeline.api.bodies import JSON_LIMIT, Body, require_json
+from pipeline.api.metrics import Metrics
+from pipeline.api.problems import request_invalid
+from pipeline.api.sse import Streams
+from pipeline.core import Core
+from pipeline.describe import Operation
+from pipeline.errors import BodyEmpty, KeyRequired, SafelightError
+from pipeline.model import Grant, Project
+
+UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+
+ID = web.RequestKey("id", str)
+PROJECT = web.RequestKey("project", Project)
+"""The project a request turned out to be about; its origins may read the answer."""
+
+M = TypeVar("M", bound=BaseModel)
+T = TypeVar("T")
+
+
+@dataclass
+class Call:
+    """One request on its way through an endpoint."""
+
+    core: Core
+    access: Access
+    metrics: Metrics
+    streams: Streams
+    request: web.Request
+    request_id: str
+    visitor: Grant | None = None
+    body: Body = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.body = Body(self.request, self.core.settings.body_timeout)
+
+    @property
+    def grant(self) -> Grant:
+        """What the caller may do; raises `KeyRequired` when no key came along."""
+        if self.visitor is None:
+            raise KeyRequired
+        return self.visitor
+
+    @property
+    def project(self) -> str:
+        return self.grant.project.id
+
+    @property
+    def base_url(self) -> str:
+        """Where this server is reached: the setting, else the address this request came in by."""
+        if self.core.settings.public_url:
+            return self.core.settings.public_url.rstrip("/")
+        address = self.request.get_extra_info("sockname")
+        if not isinstance(address, tuple):
+            return self.core.settings.base_url
+        host = f"[{address[0]}]" if ":" in address[0] else address[0]
+        return f"http://{host}:{address[1]}"
+
+    def place(self, name: str) -> str:
+        """The text in the path's place `{name}`."""
+        return self.request.match_info[name]
+
+    def id(self, missing: type[SafelightError]) -> str:
+        """The id in the path's place `{id}`; one that cannot be an id raises `missing`."""
+        given = self.place("id")
+        if not UUID.fullmatch(given):
+            raise missing(id=given[:64])
+        return given.lower()
+
+    def header(self, name: str) -> str | None:
+        return self.request.headers.get(name)
+
+    def query(self, model: type[M]) -> M:
+        """The query as `model`; raises `RequestInvalid`."""
+        try:
+            return model.model_validate(dict(self.request.query))
+        except ValidationError as cause:
+            raise request_invalid(cause) from cause
+
+    async def json(self, model: type[M]) -> M:
+        """The JSON body as `model`; raises `BodyEmpty`, `BodyTypeUnsupported` or `RequestInvalid`."""
+        require_json(self.request)
+        return parsed(model, await self.body.whole(JSON_LIMIT))
+
+
+def parsed(model: type[M], text: bytes | str) -> M:
+    """JSON text as `model`; raises `BodyEmpty` or `RequestInvalid`."""
+    if not text:
+        raise BodyEmpty
+    try:
+        return model.model_validate_json(text)
+    except ValidationError as cause:
+        raise request_invalid(cause) from cause
+
+
+Act = Callable[[Call], Awaitable[web.StreamResponse]]
+
+
+@dataclass(frozen=True)
+class Endpoint(Operation):
+    """An operation and the act that answers it."""
+
+    act: Act = field(kw_only=True)
+
+
+def answer(shape: BaseModel, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
+    """A JSON answer in this shape."""
+    return web.Response(
+        status=status,
+        body=shape.model_dump_json(by_alias=True).encode(),
+        headers=headers,
+        content_type="application/json",
+    )
+
+
+def plain(document: Any) -> web.Response:
+    return web.Response(body=orjson.dumps(document), content_type="application/json")
+
+
+async def settled(act: Coroutine[Any, Any, T]) -> T:
+    """Do `act` to its end even when the client vanishes meanwhile: half of it would leave something behind."""
+    task = asyncio.ensure_future(act)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        raise
+
+
+def digest_of(text: bytes) -> str:
+    """What stands for a body that was read before its idempotency key was looked at."""
+    return hashlib.sha256(text).hexdigest()

@@ -1,0 +1,68 @@
+"""What travels on an edge between files' nodes, and the tools a run is given; the executor knows nothing more."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from pipeline.model import File, ImageFacts, NodeState, Output
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A whole file on this machine's disk on its way through a run."""
+
+    node: str
+    """The node it came from."""
+    path: Path
+    name: str
+    mime: str
+    size: int
+    sha256: str
+    image: ImageFacts | None
+    origin: File | None
+    """The input it was made of, None when there were several."""
+    encoded: bool = False
+    """Encoded by this run, not a file as it was sent."""
+
+
+@dataclass(frozen=True)
+class Made:
+    """A finished output on its way out of a run: the artifact, and where its save node wants it."""
+
+    node: str
+    index: int
+    artifact: Artifact
+    path: str
+    storage: str | None = None
+    media_type: str | None = None
+
+
+class Tools(Protocol):
+    """What a run may do with the world outside its graph."""
+
+    @property
+    def folder(self) -> Path:
+        """A folder of the run's own, wiped when it ends."""
+        ...
+
+    async def load(self, file: File) -> Path:
+        """Where the bytes of `file` lie on this machine; fetched into the folder when they lie elsewhere."""
+        ...
+
+    async def save(self, made: Made) -> Output:
+        """Keep an output; invisible until the run commits.
+
+        Raises `PathInvalid`, `StorageUnavailable`, `StorageFull`.
+        """
+        ...
+
+    def asset(self, name: str) -> Path:
+        """The shipped or project file that `asset:<name>` means; raises `NodeInvalid` when there is none."""
+        ...
+
+
+Emit = Callable[[str, NodeState], None]
+"""Hears how far each node has come."""

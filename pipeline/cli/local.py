@@ -1,0 +1,218 @@
+"""Runs without a server: the same executor in this process, files read where they lie, outputs written to a folder."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import math
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid5
+
+from pipeline import sniff
+from pipeline.artifacts import Made
+from pipeline.cli.console import Refusal
+from pipeline.cli.flows import flow_file, loaded
+from pipeline.cli.orders import Entry, Order, orders
+from pipeline.cli.outputs import Outputs
+from pipeline.cli.progress import Watch, watch
+from pipeline.cli.request import Request
+from pipeline.cli.starter import SHIPPED_ASSETS
+from pipeline.errors import FileEmpty, NodeInvalid, PathInvalid, RunTimeout, SafelightError
+from pipeline.graph.execute import execute
+from pipeline.graph.flow import Flow
+from pipeline.imaging.header import read_header
+from pipeline.imaging.sandbox import Sandbox
+from pipeline.model import File, ImageFacts, NodeState, Output, Problem, new_id
+from pipeline.runs import check_accepted
+from pipeline.settings import Settings
+from pipeline.storage.base import checked_key
+
+HEADER_SECONDS = 30.0
+HASH_BLOCK = 2**20
+
+
+async def run_locally(settings: Settings, request: Request, out: Path, as_json: bool) -> list[dict[str, Any]]:
+    """Every run as it ended, in the server's shape, with `saved` in each output; raises `Refusal`."""
+    file = flow_file(request.flow)
+    flow = loaded(file)
+    params = flow.check_params(request.params)
+    wanted = orders(request.words, [Entry(name, node.many, node.required) for name, node in flow.inputs.items()])
+    sandbox = Sandbox(min(settings.sandbox_children, request.parallel, len(wanted)), settings.sandbox_memory)
+    try:
+        with watch(as_json) as display:
+            assets = (file.parent / "assets", SHIPPED_ASSETS)
+            bench = Bench(settings, flow, params, request.metadata, assets, sandbox, display, Outputs(out))
+            slots = asyncio.Semaphore(request.parallel)
+            return list(await asyncio.gather(*(bench.work(order, slots) for order in wanted)))
+    finally:
+        await sandbox.close()
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Where orders are worked off in this process."""
+
+    settings: Settings
+    flow: Flow
+    params: Mapping[str, Any]
+    metadata: Mapping[str, str]
+    assets: Sequence[Path]
+    sandbox: Sandbox
+    display: Watch
+    outputs: Outputs
+
+    async def work(self, order: Order, slots: asyncio.Semaphore) -> dict[str, Any]:
+        """The run of one order as it ended."""
+        async with slots:
+            with tempfile.TemporaryDirectory(prefix="safelight-run-") as folder:
+                run = LocalRun(self, order, Path(folder))
+                result = await run.result()
+            self.display.ended(order, result)
+            return result
+
+
+@dataclass
+class LocalRun:
+    """One run, and the world as it may touch it; nothing is written to the folder of outputs before it succeeds."""
+
+    bench: Bench
+    order: Order
+    folder: Path
+    id: str = field(default_factory=new_id)
+    states: dict[str, NodeState] = field(default_factory=dict)
+    made: dict[str, Made] = field(default_factory=dict)
+
+    async def result(self) -> dict[str, Any]:
+        """The run in the shape the server tells of one."""
+        try:
+            inputs = {name: [await self._file(path) for path in paths] for name, paths in self.order.files.items()}
+        except SafelightError as error:
+            return self._ended("refused", error=error)
+        flow = self.bench.flow
+        self.states = {name: NodeState(type=spec.type) for name, spec in flow.nodes.items()}
+        self.bench.display.queued(self.order, flow.nodes)
+        try:
+            outputs = await self._executed(inputs)
+        except SafelightError as error:
+            return self._ended("failed", error=error)
+        return self._ended("completed", outputs=[self._written(output) for output in outputs])
+
+    async def _executed(self, inputs: Mapping[str, Sequence[File]]) -> Sequence[Output]:
+        bench, limit = self.bench, min(self.bench.flow.timeout or math.inf, self.bench.settings.flow_timeout)
+        try:
+            async with asyncio.timeout(limit) as clock:
+                return await execute(
+                    bench.flow, inputs, bench.params, bench.metadata, self.id, self, self._emit, bench.sandbox
+                )
+        except TimeoutError as cause:
+            if not clock.expired():
+                raise
+            raise RunTimeout(seconds=f"{limit:g}") from cause
+
+    def _emit(self, node: str, state: NodeState) -> None:
+        self.states[node] = state
+        self.bench.display.node(self.order, node, state.status, state.ms)
+
+    # What the executor asks for
+
+    async def load(self, file: File) -> Path:
+        return Path(file.key)
+
+    async def save(self, made: Made) -> Output:
+        artifact, facts = made.artifact, made.artifact.image
+        path = checked_key(made.path)
+        id = str(uuid5(UUID(self.id), f"{made.node}/{artifact.node}/{made.index}"))
+        if any(other.path == path for known, other in self.made.items() if known != id):
+            raise PathInvalid(path=path, reason="another output of this run has that path", node=made.node)
+        self.made[id] = made
+        return Output(
+            node=made.node,
+            source=artifact.node,
+            id=id,
+            path=path,
+            mime=made.media_type or artifact.mime,
+            size=artifact.size,
+            width=facts.width if facts else None,
+            height=facts.height if facts else None,
+            sha256=artifact.sha256,
+        )
+
+    def asset(self, name: str) -> Path:
+        for folder in self.bench.assets:
+            with suppress(PathInvalid):
+                path = folder / checked_key(name)
+                if path.is_file() and path.resolve().is_relative_to(folder.resolve()):
+                    return path
+        raise NodeInvalid(reason=f"There is no asset `{name}`.")
+
+    # Files in, files out
+
+    async def _file(self, path: Path) -> File:
+        """A file on disk as the executor knows files; raises what the server would refuse it with."""
+        size = path.stat().st_size
+        if not size:
+            raise FileEmpty(name=path.name)
+        with path.open("rb") as opened:
+            mime = sniff.media_type(opened.read(sniff.HEAD_SIZE), path.name)
+        file = File(
+            id=new_id(),
+            project="local",
+            storage="local",
+            key=str(path.resolve()),
+            name=path.name,
+            mime=mime,
+            size=size,
+            sha256=await asyncio.to_thread(_sha256, path),
+            metadata=self.bench.metadata,
+        )
+        check_accepted(self.bench.flow.accept, file)
+        measured = file.model_copy(update={"image": await self._measured(file)})
+        check_accepted(self.bench.flow.accept, measured)
+        return measured
+
+    async def _measured(self, file: File) -> ImageFacts | None:
+        settings = self.bench.settings
+        if file.mime.removeprefix("image/") not in settings.allowed_formats:
+            return None
+        caps = (file.key, file.mime, settings.max_pixels, settings.max_frames)
+        return await self.bench.sandbox.call(read_header, *caps, timeout=HEADER_SECONDS)
+
+    def _written(self, output: Output) -> dict[str, Any]:
+        destination = self.bench.outputs.place(output.path, self.id)
+        draft = destination.with_name(f".{destination.name}.part")
+        try:
+            shutil.copyfile(self.made[output.id].artifact.path, draft)
+            draft.replace(destination)
+        except OSError as cause:
+            draft.unlink(missing_ok=True)
+            raise Refusal(f"The output {destination} cannot be written: {cause.strerror}.") from cause
+        return {**output.model_dump(mode="json"), "saved": str(destination)}
+
+    def _ended(
+        self, status: str, *, outputs: Sequence[Mapping[str, Any]] = (), error: SafelightError | None = None
+    ) -> dict[str, Any]:
+        problem = error and Problem(code=error.code, message=error.message, node=error.node)
+        return {
+            "id": self.id,
+            "flow": self.bench.flow.id,
+            "version": self.bench.flow.version,
+            "status": status,
+            "params": dict(self.bench.params),
+            "nodes": {name: state.model_dump(mode="json") for name, state in self.states.items()},
+            "outputs": list(outputs),
+            "error": problem and problem.model_dump(mode="json"),
+        }
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(HASH_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()

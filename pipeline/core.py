@@ -1,0 +1,148 @@
+"""The composition root: builds every room once, hands each what it needs, and takes all of it down again."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import ExponentialBackoff
+from redis.exceptions import BusyLoadingError
+from redis.exceptions import ConnectionError as Unconnected
+from redis.exceptions import TimeoutError as Unanswered
+
+from pipeline.events import EventLog
+from pipeline.flows import FlowRegistry
+from pipeline.imaging.header import warm as load_header_readers
+from pipeline.imaging.sandbox import Sandbox
+from pipeline.records import Records
+from pipeline.runs import Runs, job_pool
+from pipeline.settings import Settings
+from pipeline.staging import Staging, staging_for
+from pipeline.storage import open_storage
+from pipeline.storage.base import Storage
+from pipeline.uploads import Uploads
+
+CONNECT_TIMEOUT = 2.0
+SOCKET_TIMEOUT = 10.0
+RETRIES = 3
+LOST: tuple[type[Any], ...] = (Unconnected, Unanswered, BusyLoadingError, OSError)
+"""What a server that is away looks like; OSError is what connecting anew raises."""
+
+
+@dataclass(frozen=True)
+class Core:
+    """Everything that stands on the settings, built once for a web or a worker process."""
+
+    settings: Settings
+    redis: Redis
+    records: Records
+    events: EventLog
+    storages: Mapping[str, Storage]
+    stagings: Mapping[str, Staging]
+    flows: FlowRegistry
+    uploads: Uploads
+    runs: Runs
+    headers: Sandbox
+    """Children that read image headers only."""
+    sandbox: Sandbox | None
+    """Children that decode and encode; None in a process that must not."""
+
+
+@contextlib.asynccontextmanager
+async def open_core(
+    settings: Settings,
+    *,
+    header_children: int | None = None,
+    sandbox_children: int = 0,
+    warm: Callable[[], None] | None = None,
+) -> AsyncIterator[Core]:
+    """A Core while the block runs; nothing is asked of Redis or a storage yet, so neither need be there.
+
+    Children are started when they are first needed; those of the sandbox call `warm` before anything else. What was
+    opened is closed again in reverse, also half-way.
+    """
+    async with contextlib.AsyncExitStack() as stack:
+        redis = _redis(settings.redis_url)
+        stack.push_async_callback(redis.aclose)
+        storages = await _storages(settings, stack)
+        readers = settings.header_children if header_children is None else header_children
+        headers = _sandbox(settings, readers, load_header_readers, stack)
+        sandbox = _sandbox(settings, sandbox_children, warm, stack) if sandbox_children else None
+        yield await _build(settings, redis, storages, headers, sandbox, stack)
+
+
+def _redis(url: str) -> Redis:
+    # The asynchronous Retry; few and quick, so that a server that is away is soon told to the caller.
+    redis: Redis = Redis.from_url(
+        url,
+        retry=Retry(ExponentialBackoff(cap=0.5, base=0.05), RETRIES, LOST),
+        retry_on_error=list(LOST),
+        socket_connect_timeout=CONNECT_TIMEOUT,
+        socket_timeout=SOCKET_TIMEOUT,
+    )
+    return redis
+
+
+async def _storages(settings: Settings, stack: contextlib.AsyncExitStack) -> Mapping[str, Storage]:
+    storages: dict[str, Storage] = {}
+    for name, url in settings.storages.items():
+        storages[name] = open_storage(url)
+        stack.push_async_callback(storages[name].close)
+    return storages
+
+
+def _sandbox(
+    settings: Settings, children: int, warm: Callable[[], None] | None, stack: contextlib.AsyncExitStack
+) -> Sandbox:
+    sandbox = Sandbox(children, settings.sandbox_memory, warm)
+    stack.push_async_callback(sandbox.close)
+    return sandbox
+
+
+async def _build(
+    settings: Settings,
+    redis: Redis,
+    storages: Mapping[str, Storage],
+    headers: Sandbox,
+    sandbox: Sandbox | None,
+    stack: contextlib.AsyncExitStack,
+) -> Core:
+    prefix = settings.key_prefix
+    records = Records(redis, prefix, settings.event_cap)
+    events = EventLog(redis, prefix, settings.event_cap)
+    flows = FlowRegistry(redis, prefix, settings.event_cap)
+    stagings = {name: staging_for(storage) for name, storage in storages.items()}
+    runs = Runs(
+        records=records,
+        events=events,
+        flows=flows,
+        storages=storages,
+        jobs=job_pool(redis.connection_pool),
+        prefix=prefix,
+    )
+    uploads = Uploads(
+        settings=settings,
+        records=records,
+        storages=storages,
+        stagings=stagings,
+        headers=headers,
+        on_stored=runs.start_stored,
+    )
+    stack.push_async_callback(uploads.close)
+    return Core(
+        settings=settings,
+        redis=redis,
+        records=records,
+        events=events,
+        storages=storages,
+        stagings=stagings,
+        flows=flows,
+        uploads=uploads,
+        runs=runs,
+        headers=headers,
+        sandbox=sandbox,
+    )

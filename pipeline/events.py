@@ -1,0 +1,199 @@
+"""The event log: facts in the past tense, kept in Redis streams, read from any point on and followed live.
+
+Each project has one stream and each subject its own; an event has the same id in both, so either can continue the
+other. Everything that speaks to the record server goes through `RecordClient`, which is why a server that is away
+looks the same from every verb.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from typing import Any, Self
+
+import orjson
+from redis.asyncio import ConnectionPool, Redis
+from redis.commands.core import AsyncScript
+from redis.exceptions import ConnectionError as Unconnected
+from redis.exceptions import OutOfMemoryError, ReadOnlyError, ResponseError
+from redis.exceptions import TimeoutError as Unanswered
+
+from pipeline.errors import CursorInvalid, RecordsUnavailable
+from pipeline.model import Event
+
+PATIENCE = 5.0
+RETRY_AFTER = 2
+EVENT_CAP = 100_000
+SUBJECT_CAP = 1000
+SUBJECT_DAYS = 7
+FOLLOW_BATCH = 200
+
+# Servers before 7 wrap an error met inside a script, so the code is not always the first word.
+_REFUSALS = re.compile(r"(?:^|[ -])(?:OOM|READONLY|MISCONF|NOREPLICAS|MASTERDOWN|CLUSTERDOWN|LOADING|BUSY) ")
+_POSITION = re.compile(r"^(\d{1,20})(?:-(\d{1,20}))?$", re.ASCII)
+
+EMIT_LUA = """
+local taken = 0
+local function take()
+  taken = taken + 1
+  return ARGV[taken]
+end
+
+local function emit(type, project, subject, at, facts)
+  local own = P .. 'subject:' .. project .. ':' .. subject
+  local id = redis.call('XADD', P .. 'events:' .. project, 'MAXLEN', '~', CAP, '*',
+    'type', type, 'subject', subject, 'at', at, 'facts', facts)
+  redis.call('XADD', own, 'MAXLEN', '~', SUBJECT_CAP, id,
+    'type', type, 'subject', subject, 'at', at, 'facts', facts)
+  redis.call('EXPIRE', own, SUBJECT_SECONDS)
+  return id
+end
+"""
+
+APPEND_LUA = "return emit(take(), take(), take(), take(), take())"
+
+
+class RecordClient(Redis):
+    """A Redis client to which a server that is away, full, read-only or silent for too long is `RecordsUnavailable`."""
+
+    patience: float = PATIENCE
+
+    @classmethod
+    def over(cls, redis: Redis) -> Self:
+        """A client on the connections of `redis`."""
+        return cls(connection_pool=redis.connection_pool)
+
+    @classmethod
+    def beside(cls, redis: Redis, patience: float) -> Self:
+        """A client of the same server, with connections of its own, that waits up to `patience` seconds; close it."""
+        pool = redis.connection_pool
+        settings = pool.connection_kwargs | {"socket_timeout": None}
+        client = cls(connection_pool=ConnectionPool(connection_class=pool.connection_class, **settings))
+        client.auto_close_connection_pool = True
+        client.patience = patience
+        return client
+
+    async def execute_command(self, *args: Any, **options: Any) -> Any:
+        execute: Callable[..., Awaitable[Any]] = super().execute_command
+        try:
+            async with asyncio.timeout(self.patience):
+                return await execute(*args, **options)
+        except (Unconnected, Unanswered, TimeoutError, OSError, OutOfMemoryError, ReadOnlyError) as cause:
+            raise RecordsUnavailable(retry_after=RETRY_AFTER) from cause
+        except ResponseError as cause:
+            if _REFUSALS.search(str(cause)):
+                raise RecordsUnavailable(retry_after=RETRY_AFTER) from cause
+            raise
+
+
+def script(client: RecordClient, prefix: str, cap: int, body: str) -> AsyncScript:
+    """`body` as a script on the server that may call `take()` for its next argument and `emit(...)` for an event."""
+    constants = {
+        "P": lua_text(prefix),
+        "CAP": cap,
+        "SUBJECT_CAP": SUBJECT_CAP,
+        "SUBJECT_SECONDS": SUBJECT_DAYS * 86400,
+    }
+    head = "".join(f"local {name} = {value}\n" for name, value in constants.items())
+    return client.register_script(head + EMIT_LUA + body)
+
+
+def lua_text(text: str) -> str:
+    """`text` as a literal of Lua."""
+    return '"' + re.sub(r"[^\w:./-]", lambda found: _escaped(found[0]), text, flags=re.ASCII) + '"'
+
+
+def _escaped(character: str) -> str:
+    return "".join(f"\\{byte:03d}" for byte in character.encode())
+
+
+def facts_text(facts: Mapping[str, Any]) -> bytes:
+    """The facts of an event as the log keeps them."""
+    return orjson.dumps(facts, default=str)
+
+
+class EventLog:
+    """What happened, in order, for one project or one subject."""
+
+    def __init__(self, redis: Redis, prefix: str, cap: int = EVENT_CAP) -> None:
+        self._prefix = prefix
+        self._client = RecordClient.over(redis)
+        self._append = script(self._client, prefix, cap, APPEND_LUA)
+
+    async def append(self, event: Event) -> Event:
+        """Log `event` and return it with the id it got."""
+        facts = facts_text(event.facts)
+        arguments = (event.type, event.project, event.subject, event.at.isoformat(), facts)
+        entry: bytes = await self._append(args=arguments)
+        return event.model_copy(update={"id": entry.decode()})
+
+    async def read(
+        self, project: str, subject: str | None = None, from_id: str | None = None, limit: int = 100
+    ) -> list[Event]:
+        """At most `limit` events after `from_id`, or from the start; raises `CursorInvalid`."""
+        start = f"({position(from_id)}" if from_id else "-"
+        entries = await self._client.xrange(self._stream(project, subject), min=start, count=limit)
+        return [_event(project, entry) for entry in entries]
+
+    async def follow(
+        self, project: str, subject: str | None = None, from_id: str | None = None, idle: float = 15
+    ) -> AsyncGenerator[Event | None, None]:
+        """Every event after `from_id` ("0": from the start, None: from now) and to come; None when `idle` seconds pass.
+
+        Waits on a connection of its own, given up when the generator is closed. Raises `CursorInvalid` and, when the
+        server goes away, `RecordsUnavailable`: following again from the last id seen misses and repeats nothing.
+        """
+        stream = self._stream(project, subject)
+        last = position(from_id) if from_id else await self._newest(stream)
+        client = RecordClient.beside(self._client, idle + PATIENCE)
+        try:
+            while True:
+                answer = await client.xread({stream: last}, count=FOLLOW_BATCH, block=max(1, int(idle * 1000)))
+                if not answer:
+                    yield None
+                    continue
+                for entry in _entries(answer):
+                    event = _event(project, entry)
+                    last = event.id
+                    yield event
+        finally:
+            await client.aclose()
+
+    async def _newest(self, stream: str) -> str:
+        entries = await self._client.xrevrange(stream, count=1)
+        return entries[0][0].decode() if entries else "0-0"
+
+    def _stream(self, project: str, subject: str | None) -> str:
+        if subject is None:
+            return f"{self._prefix}events:{project}"
+        return f"{self._prefix}subject:{project}:{subject}"
+
+
+def position(text: str) -> str:
+    """A place in a log as the server spells it; raises `CursorInvalid` for anything that is none."""
+    match = _POSITION.match(text)
+    parts = [int(part) for part in match.groups("0")] if match else [2**64]
+    if max(parts) >= 2**64:
+        raise CursorInvalid()
+    return f"{parts[0]}-{parts[1]}"
+
+
+def _entries(answer: Any) -> list[Any]:
+    # RESP3 answers a map of lists of batches, RESP2 a list of pairs; there is always exactly one stream.
+    if isinstance(answer, dict):
+        return [entry for batch in next(iter(answer.values())) for entry in batch]
+    entries: list[Any] = answer[0][1]
+    return entries
+
+
+def _event(project: str, entry: Any) -> Event:
+    entry_id, fields = entry
+    return Event(
+        id=entry_id.decode(),
+        type=fields[b"type"].decode(),
+        project=project,
+        subject=fields[b"subject"].decode(),
+        at=fields[b"at"].decode(),
+        facts=orjson.loads(fields[b"facts"]),
+    )

@@ -1,0 +1,1 @@
+"""Flows as graphs: read, planned, executed, drawn."""

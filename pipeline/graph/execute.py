@@ -1,0 +1,344 @@
+"""Execute a flow: decide on files, draw the fused pictures in a sandbox child, run the whole-file steps on the results.
+
+Knows no Redis and no storage: it works with the `tools` it is given and tells `emit` how far each node has come.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pipeline.artifacts import Artifact, Emit, Made, Tools
+from pipeline.errors import ImageTimeout, InputMissing, SafelightError
+from pipeline.graph.facts import artifact_facts, artifact_outline, run_facts
+from pipeline.graph.flow import Flow, NodeSpec
+from pipeline.graph.fused import Assignment, Drawing, blamed, draw
+from pipeline.graph.placeholders import fill
+from pipeline.graph.plan import Export, Plan, Ref, plan
+from pipeline.imaging.sandbox import Sandbox
+from pipeline.model import File, NodeState, Output, Problem, now
+from pipeline.nodes.base import ChoiceNode, FileNode
+
+T = TypeVar("T")
+
+
+async def execute(
+    flow: Flow,
+    inputs: Mapping[str, Sequence[File]],
+    params: Mapping[str, Any],
+    metadata: Mapping[str, str],
+    run_id: str,
+    tools: Tools,
+    emit: Emit,
+    sandbox: Sandbox,
+    *,
+    date: datetime | None = None,
+    timeout: float = 300.0,
+    node_timeout: float = 120.0,
+) -> list[Output]:
+    """The outputs of one run of `flow`, saved through `tools`; seconds bound the fused part and each node.
+
+    `date` is what `{date:...}` tells, the moment the run was created. Raises the error that ended the run, its `node`
+    set; every node's end was told to `emit` before.
+    """
+    common = run_facts(flow.id, run_id, date or now(), params, metadata)
+    return await _Execution(flow, common, tools, emit, sandbox, timeout, node_timeout).run(inputs)
+
+
+class _Execution:
+    def __init__(
+        self,
+        flow: Flow,
+        common: Mapping[str, Any],
+        tools: Tools,
+        emit: Emit,
+        sandbox: Sandbox,
+        timeout: float,
+        node_timeout: float,
+    ) -> None:
+        self.flow, self.common, self.tools, self.sandbox = flow, common, tools, sandbox
+        self.timeout, self.node_timeout = timeout, node_timeout
+        self.plan: Plan = plan(flow)
+        self.course = _Course(flow, emit)
+        self.artifacts: dict[Ref, list[Artifact] | None] = {}
+        self.chosen: dict[str, Ref] = {}
+        self.taken: dict[tuple[Ref, str], list[Artifact] | None] = {}
+        self.outputs: list[Output] = []
+
+    async def run(self, inputs: Mapping[str, Sequence[File]]) -> list[Output]:
+        for name in self.plan.before:
+            await self._do(name, partial(self._enter, name, inputs))
+        if self.plan.fused or any(self._needs_sandbox(export) for export in self.plan.exports):
+            self._collect(await self._draw())
+        else:
+            self._pass_on()
+        for name in self.plan.after:
+            await self._do(name, partial(self._work, name))
+        await self._publish_kept()
+        return self.outputs
+
+    async def _do(self, name: str, act: Callable[[], Awaitable[None]]) -> None:
+        """One node outside the sandbox: timed, retried after a passing fault, forgiven where the flow says so."""
+        spec = self.flow.nodes[name]
+        limit = spec.timeout or self.node_timeout
+        self.course.running(name)
+        started = time.perf_counter()
+        try:
+            await _retried(lambda: _within(act, limit, name), spec.retries)
+        except SafelightError as error:
+            error.node = error.node or name
+            if spec.on_error != "skip":
+                self.course.failed(error)
+                raise
+            self._skip(name, error)
+        else:
+            self.course.completed(name, (time.perf_counter() - started) * 1000 + self.course.drawn.get(name, 0.0))
+
+    def _skip(self, name: str, error: SafelightError | None = None) -> None:
+        self.course.skipped(name, error)
+        for port in self.flow.nodes[name].cls.outputs or (None,):
+            self.artifacts[name, port] = None
+
+    async def _enter(self, name: str, inputs: Mapping[str, Sequence[File]]) -> None:
+        spec = self.flow.nodes[name]
+        if issubclass(spec.cls, ChoiceNode):
+            self._choose(name, spec)
+        elif files := inputs.get(name):
+            self.artifacts[name, None] = [await self._arrive(name, file) for file in files]
+        elif self.flow.inputs[name].required:
+            raise InputMissing(input=name)
+        else:
+            self._skip(name)
+
+    async def _arrive(self, name: str, file: File) -> Artifact:
+        path = await self.tools.load(file)
+        return Artifact(name, path, file.name, file.mime, file.size, file.sha256, file.image, file)
+
+    def _choose(self, name: str, spec: NodeSpec) -> None:
+        sources = self._sources(name)
+        if all(source is None for source in sources):
+            self._skip(name)
+            return
+        facts = [source and artifact_facts(source[0], artifact_outline(source[0]), self.common) for source in sources]
+        model = spec.build(next(one for one in facts if one))
+        assert isinstance(model, ChoiceNode)
+        index, port = model.choose([one or None for one in facts])
+        edge = self.plan.wires[name][index]
+        self.chosen[name] = (edge.source, edge.source_port)
+        for out in spec.cls.outputs or (None,):
+            self.artifacts[name, out] = sources[index] if out == port else None
+
+    def _sources(self, name: str) -> list[list[Artifact] | None]:
+        found = []
+        for edge in self.plan.wires[name]:
+            ref = (edge.source, edge.source_port)
+            found.append(self.taken[ref, name] if (ref, name) in self.taken else self.artifacts.get(ref))
+        return found
+
+    def _needs_sandbox(self, export: Export) -> bool:
+        # Without a picture step only a save that asks for an encoding has anything to draw.
+        return any(artifact.image for artifact in self.artifacts.get(export.source) or [])
+
+    def _pass_on(self) -> None:
+        for export in self.plan.exports:
+            self.taken[export.source, export.consumer] = self.artifacts.get(export.source)
+
+    async def _draw(self) -> Drawing:
+        tries = max((self.flow.nodes[name].retries for name in self.plan.fused), default=0)
+        watch = _Watch({name: spec.timeout or self.node_timeout for name, spec in self.flow.nodes.items()}, self.course)
+        try:
+            assignment = self._assignment()
+            return await _retried(lambda: watch.over(self._call(assignment, watch)), tries)
+        except SafelightError as error:
+            error.node = error.node or self.course.current
+            self.course.failed(error)
+            raise
+
+    def _assignment(self) -> Assignment:
+        given, folder = dict(self.artifacts), self.tools.folder
+        return Assignment(self.plan, self.flow.nodes, given, self.chosen, self.common, self._assets(), folder)
+
+    async def _call(self, assignment: Assignment, watch: _Watch) -> Drawing:
+        drawing = await self.sandbox.call(draw, assignment, timeout=self.timeout, on_progress=watch.heard)
+        assert isinstance(drawing, Drawing)
+        return drawing
+
+    def _assets(self) -> dict[str, Path]:
+        """Where the files lie that the picture steps name as `asset:`."""
+        found = {}
+        for name in self.plan.fused:
+            written = self.flow.nodes[name].parameters.get("image")
+            if isinstance(written, str) and written.startswith("asset:"):
+                reference = str(fill(written, self.common)).removeprefix("asset:")
+                with blamed(name):
+                    found[reference] = self.tools.asset(reference)
+        return found
+
+    def _collect(self, drawing: Drawing) -> None:
+        for export, artifacts in drawing.exports.items():
+            self.taken[export.source, export.consumer] = artifacts
+        for name, error in drawing.skipped.items():
+            if name not in self.plan.after:
+                self.course.skipped(name, error)
+            else:
+                self.taken |= {(e.source, name): None for e in self.plan.exports if e.consumer == name}
+                self.course.forgiven[name] = error
+        for name, ms in drawing.ms.items():
+            if name in self.plan.fused:
+                self.course.completed(name, ms)
+        self.course.drawn |= drawing.ms
+
+    async def _work(self, name: str) -> None:
+        spec = self.flow.nodes[name]
+        if issubclass(spec.cls, ChoiceNode):
+            self._choose(name, spec)
+            return
+        arrived = [artifact for source in self._sources(name) if source for artifact in source]
+        if not arrived:
+            self._skip(name, self.course.forgiven.get(name))
+            return
+        if getattr(spec.cls, "each", False):
+            made = [one for artifact in arrived for one in await self._run(name, spec, [artifact])]
+        else:
+            made = list(await self._run(name, spec, arrived))
+        self.artifacts[name, None] = made
+
+    async def _run(self, name: str, spec: NodeSpec, artifacts: Sequence[Artifact]) -> Sequence[Artifact]:
+        first = artifacts[0]
+        model = spec.build(artifact_facts(first, artifact_outline(first), self.common))
+        assert isinstance(model, FileNode)
+        return await model.run(_Saving(self.tools, self.outputs), name, artifacts)
+
+    async def _publish_kept(self) -> None:
+        for name in self.flow.order:
+            spec = self.flow.nodes[name]
+            if not spec.keep or spec.cls.gives == "nothing":
+                continue
+            kept = self.taken.get(((name, None), name)) or self.artifacts.get((name, None)) or []
+            for index, artifact in enumerate(kept):
+                made = Made(name, index, replace(artifact, node=name), artifact.name)
+                self.outputs.append(await self.tools.save(made))
+
+
+class _Saving:
+    """The run's tools, with an ear for what is saved; a try that repeats a save replaces the earlier output."""
+
+    def __init__(self, tools: Tools, outputs: list[Output]) -> None:
+        self._tools, self._outputs = tools, outputs
+        self.folder, self.load, self.asset = tools.folder, tools.load, tools.asset
+
+    async def save(self, made: Made) -> Output:
+        output = await self._tools.save(made)
+        self._outputs[:] = [known for known in self._outputs if known.id != output.id]
+        self._outputs.append(output)
+        return output
+
+
+class _Course:
+    """How far each node has come, told onwards whenever it changes."""
+
+    def __init__(self, flow: Flow, emit: Emit) -> None:
+        self._emit = emit
+        self._types = {name: spec.type for name, spec in flow.nodes.items()}
+        self._began: dict[str, float] = {}
+        self._over: set[str] = set()
+        self.current: str | None = None
+        self.drawn: dict[str, float] = {}
+        self.forgiven: dict[str, SafelightError | None] = {}
+
+    def running(self, name: str) -> None:
+        self.current = name
+        if name not in self._began:
+            self._began[name] = time.perf_counter()
+            self._tell(name, "running")
+
+    def completed(self, name: str, ms: float) -> None:
+        if name not in self._over:
+            self._over.add(name)
+            self._tell(name, "completed", ms)
+
+    def skipped(self, name: str, error: SafelightError | None = None) -> None:
+        if name not in self._over:
+            self._over.add(name)
+            self._tell(name, "skipped", None, error)
+
+    def failed(self, error: SafelightError) -> None:
+        name = error.node
+        if name in self._types and name not in self._over:
+            self._over.add(name)
+            began = self._began.get(name, time.perf_counter())
+            self._tell(name, "failed", (time.perf_counter() - began) * 1000, error)
+
+    def _tell(self, name: str, status: Any, ms: float | None = None, error: SafelightError | None = None) -> None:
+        problem = error and Problem(code=error.code, message=error.message, node=error.node)
+        rounded = None if ms is None else round(ms, 1)
+        self._emit(name, NodeState(type=self._types[name], status=status, ms=rounded, error=problem))
+
+
+class _Watch:
+    """Bounds each node's time inside the sandbox by what the child reports."""
+
+    def __init__(self, limits: Mapping[str, float], course: _Course) -> None:
+        self._limits = limits
+        self._course = course
+        self._timer: asyncio.TimerHandle | None = None
+        self._call: asyncio.Future[Drawing] | None = None
+        self._late: str | None = None
+
+    async def over(self, call: Awaitable[Drawing]) -> Drawing:
+        self._late = None
+        self._call = asyncio.ensure_future(call)
+        try:
+            return await self._call
+        except asyncio.CancelledError:
+            if self._late is None:
+                self._call.cancel()
+                raise
+            raise ImageTimeout(node=self._late, seconds=self._limits[self._late]) from None
+        finally:
+            self._stop()
+
+    def heard(self, told: Mapping[str, Any]) -> None:
+        name, status = told["node"], told["status"]
+        self._stop()
+        if status == "running":
+            self._course.running(name)
+            self._timer = asyncio.get_running_loop().call_later(self._limits[name], self._end, name)
+        elif status == "completed":
+            self._course.completed(name, told["ms"])
+
+    def _end(self, name: str) -> None:
+        self._late = name
+        if self._call:
+            self._call.cancel()
+
+    def _stop(self) -> None:
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None
+
+
+async def _within(act: Callable[[], Awaitable[None]], seconds: float, name: str) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await act()
+    except TimeoutError as cause:
+        raise ImageTimeout(node=name, seconds=seconds) from cause
+
+
+async def _retried(act: Callable[[], Awaitable[T]], retries: int) -> T:
+    """What `act` gives, tried again after a retryable error, waiting 0.2, 0.4, 0.8, ... seconds in between."""
+    for attempt in range(retries):
+        try:
+            return await act()
+        except SafelightError as error:
+            if not error.retryable:
+                raise
+            await asyncio.sleep(0.2 * 2**attempt)
+    return await act()

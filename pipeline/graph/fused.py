@@ -1,0 +1,238 @@
+"""The part of a run that touches pixels: one call in a sandbox child, from files to encoded files.
+
+Each source is decoded once, at the smallest scale that serves everybody; pictures stay lazy until they are encoded or
+are read more than once, when they are held in memory, the smaller sizes then being made from the larger ones.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from pipeline.artifacts import Artifact
+from pipeline.errors import ImageUnreadable, SafelightError
+from pipeline.graph.facts import stored_outline, suggested_name
+from pipeline.graph.flow import NodeSpec
+from pipeline.graph.plan import Export, Plan, Ref
+from pipeline.graph.sketch import (
+    MAIN_PORT,
+    Element,
+    Shape,
+    Sketch,
+    demands,
+    encoding,
+    main_source,
+    needs_pixels,
+    sketch,
+    source_index,
+    upright,
+)
+from pipeline.imaging.encode import EXTENSIONS, encode
+from pipeline.imaging.open import open_picture, open_shipped, readable
+from pipeline.imaging.picture import Picture, Wish
+from pipeline.imaging.sandbox import report
+from pipeline.model import ImageFacts
+from pipeline.nodes.base import ImageNode
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """Everything a sandbox child needs to know to do its part of a run."""
+
+    plan: Plan
+    specs: Mapping[str, NodeSpec]
+    given: Mapping[Ref, Sequence[Artifact] | None]
+    chosen: Mapping[str, Ref]
+    common: Mapping[str, Any]
+    assets: Mapping[str, Path]
+    folder: Path
+
+
+@dataclass
+class Drawing:
+    """What came of it: the files each export yielded (None when its source was skipped), and what was skipped."""
+
+    exports: dict[Export, list[Artifact] | None] = field(default_factory=dict)
+    skipped: dict[str, SafelightError | None] = field(default_factory=dict)
+    ms: dict[str, float] = field(default_factory=dict)
+
+
+def draw(assignment: Assignment) -> Drawing:
+    """Do the fused part of a run; raises the error of the first node that failed, its `node` set."""
+    return _Studio(assignment).draw()
+
+
+class _Studio:
+    def __init__(self, assignment: Assignment) -> None:
+        self.assignment = assignment
+        self.plan, self.specs = assignment.plan, assignment.specs
+        self.sketch: Sketch = sketch(self.plan, self.specs, assignment.given, assignment.chosen, assignment.common)
+        demands(self.sketch, self.plan, self.specs, assignment.common)
+        self.readers = _readers(self.sketch, self.plan)
+        self.pictures: dict[Element, Picture] = {}
+        self.encoded: dict[tuple[Element, Wish], Artifact] = {}
+        self.drawing = Drawing(skipped=dict(self.sketch.skipped))
+
+    def draw(self) -> Drawing:
+        for name in self.plan.fused:
+            if name in self.sketch.skipped:
+                self._tell(name, "skipped")
+            elif not issubclass(self.specs[name].cls, ImageNode):
+                self.drawing.ms[name] = 0.0
+                self._tell(name, "completed", 0.0)
+            else:
+                self._forgiving(name, partial(self._apply, name))
+        for export in self.plan.exports:
+            self._forgiving(export.consumer, partial(self._export, export))
+        return self.drawing
+
+    def _forgiving(self, name: str, act: Callable[[], None]) -> None:
+        try:
+            with blamed(name):
+                act()
+        except SafelightError as error:
+            if self.specs[name].on_error != "skip":
+                raise
+            self._skip(name, error)
+
+    def _skip(self, name: str, error: SafelightError | None) -> None:
+        """Take a node out, and everything that hangs on it."""
+        self.drawing.skipped[name] = error
+        self._tell(name, "skipped")
+        for port in self.specs[name].cls.outputs or (None,):
+            self.sketch.shapes[name, port] = None
+
+    def _apply(self, name: str) -> None:
+        started = time.perf_counter()
+        self._tell(name, "running")
+        if any(self.sketch.shapes.get((edge.source, edge.source_port)) is None for edge in self.plan.wires[name]):
+            self._skip(name, None)
+            return
+        for index in range(len(self.sketch.shapes[name, None] or [])):
+            if (name, None, index) in self.sketch.wanted:
+                self._picture((name, None, index))
+        self.drawing.ms[name] = (time.perf_counter() - started) * 1000
+        self._tell(name, "completed", self.drawing.ms[name])
+
+    def _picture(self, element: Element) -> Picture:
+        """The picture an artifact is; made when first asked for, in memory when it will be asked for again."""
+        root = self.sketch.root(element)
+        if root not in self.pictures:
+            drawn = (root[0], root[2]) in self.sketch.models
+            with blamed(root[0]):
+                picture = self._applied(root[0], root[2]) if drawn else self._opened(root)
+                self.pictures[root] = picture.held() if self.readers[root] > 1 else picture
+        return self.pictures[root]
+
+    def _applied(self, name: str, index: int) -> Picture:
+        model = self.sketch.models[name, index]
+        assert isinstance(model, ImageNode)
+        beside = {port: open_shipped(self.assignment.assets[ref]) for port, ref in model.assets().items()}
+        for edge in self.plan.wires[name]:
+            source = (edge.source, edge.source_port)
+            if edge.target_port != MAIN_PORT:
+                beside[edge.target_port] = self._picture((*source, source_index(self.sketch, source, index)))
+        return model.apply(self._main(name, index), beside)
+
+    def _main(self, name: str, index: int) -> Picture:
+        """What arrives at the main input; the pixels of a larger sibling where they serve as well."""
+        source = main_source(self.plan, name)
+        donor = self.sketch.derived.get((name, index))
+        if donor is None:
+            return self._picture((*source, index))
+        try:
+            larger = self._picture((donor[0], None, donor[1]))
+        except SafelightError:
+            # The sibling answers for its own failure; this one is still owed its source.
+            return self._opened(self.sketch.root((*source, index)))
+        shape = (self.sketch.shapes[source] or [])[index]
+        assert shape.outline is not None
+        frames, alpha = larger.outline.frames, larger.outline.alpha
+        return replace(larger, outline=replace(shape.outline, frames=frames, alpha=alpha))
+
+    def _opened(self, element: Element) -> Picture:
+        shapes = self.sketch.shapes[element[0], element[1]]
+        assert shapes is not None
+        shape = shapes[element[2]]
+        stored = stored_outline(shape.origin)
+        if stored is None:
+            raise ImageUnreadable(
+                reason=f"`{shape.origin.name}` is {shape.origin.mime}, not an image this flow can use"
+            )
+        scale = self.sketch.wanted.get(element, 1.0)
+        picture = open_picture(shape.origin.path, stored, scale, element in self.sketch.animated)
+        orients = upright(self.specs[shape.origin.node])
+        return picture.oriented() if orients else picture
+
+    def _export(self, export: Export) -> None:
+        shapes = self.sketch.shapes.get(export.source)
+        if shapes is None:
+            self.drawing.exports[export] = None
+            return
+        started = time.perf_counter()
+        if export.consumer not in self.plan.fused:
+            self._tell(export.consumer, "running")
+        found = [self._exported(export, index, shape) for index, shape in enumerate(shapes)]
+        self.drawing.exports[export] = found
+        spent = (time.perf_counter() - started) * 1000
+        self.drawing.ms[export.consumer] = self.drawing.ms.get(export.consumer, 0.0) + spent
+
+    def _exported(self, export: Export, index: int, shape: Shape) -> Artifact:
+        said = encoding(self.specs[export.consumer], export.source[0], shape, self.assignment.common)
+        if not needs_pixels(shape, said):
+            return replace(shape.origin, node=export.source[0])
+        element = (*export.source, index)
+        picture = self._picture(element)
+        wish = replace(picture.wish, **said)
+        key = (self.sketch.root(element), wish)
+        if key not in self.encoded:
+            self.encoded[key] = self._encode(export.source[0], shape.origin, picture.wishing(wish))
+        return replace(self.encoded[key], node=export.source[0])
+
+    def _encode(self, node: str, origin: Artifact, picture: Picture) -> Artifact:
+        name = picture.wish.format or "png"
+        path = self.assignment.folder / f"{len(self.encoded)}-{node}.{EXTENSIONS[name]}"
+        done = encode(picture, path)
+        facts = ImageFacts(
+            format=done.format, width=done.width, height=done.height, frames=done.frames, alpha=done.alpha
+        )
+        known = origin.origin.name if origin.origin else origin.name
+        title = suggested_name(known, node, done.format)
+        return Artifact(node, done.path, title, done.mime, done.size, done.sha256, facts, origin.origin, encoded=True)
+
+    def _tell(self, name: str, status: str, ms: float | None = None) -> None:
+        report({"node": name, "status": status, "ms": ms})
+
+
+def _readers(made: Sketch, plan: Plan) -> Counter[Element]:
+    """How often each artifact's pixels will be read: by nodes, by siblings derived from it, by exports."""
+    count: Counter[Element] = Counter()
+    for (name, index), model in made.models.items():
+        if (name, None, index) not in made.wanted or not isinstance(model, ImageNode):
+            continue
+        for edge in plan.wires[name]:
+            source = (edge.source, edge.source_port)
+            donor = made.derived.get((name, index)) if edge.target_port == MAIN_PORT else None
+            element = (donor[0], None, donor[1]) if donor else (*source, source_index(made, source, index))
+            count[made.root(element)] += 1
+    for export in plan.exports:
+        for index in range(len(made.shapes.get(export.source) or [])):
+            count[made.root((*export.source, index))] += 1
+    return count
+
+
+@contextmanager
+def blamed(name: str) -> Iterator[None]:
+    """Name the node in whatever goes wrong inside."""
+    try:
+        with readable():
+            yield
+    except SafelightError as error:
+        error.node = error.node or name
+        raise

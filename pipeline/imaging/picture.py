@@ -1,0 +1,260 @@
+"""The picture that travels between image nodes: lazy libvips pixels that remember the size they stand for.
+
+A picture's `outline` is what a node reasons about: the size as shown, at full scale. Its `pixels` may be fewer (decoded
+small because nobody needs more) and not yet turned upright or brought to sRGB; each act settles only what it needs,
+so that turning and colour conversion happen on the smallest buffer. Animations are a strip of frames, top to bottom.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+import pyvips
+
+Gravity = Literal[
+    "center", "top", "bottom", "left", "right", "top-left", "top-right", "bottom-left", "bottom-right",
+    "attention", "entropy",
+]  # fmt: skip
+
+INTERESTS = frozenset({"attention", "entropy"})
+
+
+@dataclass(frozen=True)
+class Wish:
+    """How a picture wishes to be encoded; None leaves the choice to what it is saved as."""
+
+    format: str | None = None
+    quality: int | None = None
+    lossless: bool | None = None
+    progressive: bool | None = None
+    effort: int | None = None
+    strip: bool | None = None
+    background: tuple[int, ...] = (255, 255, 255)
+
+
+@dataclass(frozen=True)
+class Outline:
+    """What can be known of a picture without its pixels; `orientation` is the EXIF one not applied yet."""
+
+    width: int
+    height: int
+    frames: int = 1
+    alpha: bool = False
+    format: str = "png"
+    orientation: int = 1
+
+    def sized(self, width: int, height: int) -> Outline:
+        return replace(self, width=max(1, width), height=max(1, height))
+
+    def upright(self) -> Outline:
+        """The same once its EXIF orientation is applied; 5 to 8 swap the sides."""
+        swapped = self.orientation >= 5
+        width, height = (self.height, self.width) if swapped else (self.width, self.height)
+        return replace(self, width=width, height=height, orientation=1)
+
+
+@dataclass(frozen=True)
+class Window:
+    """A rectangle inside a frame, pixels."""
+
+    left: int
+    top: int
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class Picture:
+    """Lazy pixels, the outline they stand for, and the encoding they wish."""
+
+    pixels: pyvips.Image
+    outline: Outline
+    turn: int = 1
+    """EXIF orientation still to be applied to the pixels; the outline is already upright."""
+    streaming: bool = False
+    """The pixels can be read once, from top to bottom."""
+    wish: Wish = field(default_factory=Wish)
+
+    @property
+    def scale(self) -> float:
+        """Pixels there are for each pixel of the outline, along the width."""
+        return float(self._shown_width / self.outline.width)
+
+    @property
+    def _shown_width(self) -> int:
+        return int(self._frame_height if self.turn >= 5 else self.pixels.width)
+
+    @property
+    def _frame_height(self) -> int:
+        return int(self.pixels.height // self.outline.frames)
+
+    def wishing(self, wish: Wish) -> Picture:
+        return replace(self, wish=wish)
+
+    def held(self) -> Picture:
+        """The same with its pixels in memory, so that they can be read often and in any order."""
+        return replace(self, pixels=self.pixels.copy_memory(), streaming=False) if self.streaming else self
+
+    def first_frame(self) -> Picture:
+        """The still picture of its first frame."""
+        if self.outline.frames == 1:
+            return self
+        pixels = self.pixels.crop(0, 0, self.pixels.width, self._frame_height)
+        return replace(self, pixels=pixels, outline=replace(self.outline, frames=1))
+
+    def oriented(self) -> Picture:
+        """The picture as its EXIF orientation shows it; turned later, on fewer pixels."""
+        if self.outline.orientation == 1:
+            return self
+        return replace(self, turn=self.outline.orientation, outline=self.outline.upright())
+
+    def scaled(self, width: int, height: int) -> Picture:
+        """The whole picture at exactly this size, aspect ratio or not; lanczos3 after an integer shrink.
+
+        Computed from the outline, so that a picture decoded small gives the size the full one would.
+        """
+        outline = self.outline.sized(width, height)
+        across, down = (height, width) if self.turn >= 5 else (width, height)
+        down *= outline.frames
+        if (self.pixels.width, self.pixels.height) == (across, down):
+            return replace(self, outline=outline)
+        return replace(self, pixels=_resized(self.pixels, across, down), outline=outline)
+
+    def upright(self) -> Picture:
+        """The same with its turn applied to the pixels."""
+        if self.turn == 1:
+            return self
+        held = self.held()
+        return replace(
+            held, pixels=_each(held.pixels, self.outline.frames, lambda frame: _turned(frame, self.turn)), turn=1
+        )
+
+    def in_srgb(self) -> Picture:
+        """The same in 8-bit sRGB or grey, whatever profile or depth it came with."""
+        return replace(self, pixels=_in_srgb(self.pixels))
+
+    def settled(self) -> Picture:
+        """The same with exactly the pixels its outline promises: full scale, upright, sRGB with three colour bands."""
+        whole = self.scaled(self.outline.width, self.outline.height).upright().in_srgb()
+        if whole.pixels.interpretation != "srgb":
+            whole = replace(whole, pixels=whole.pixels.colourspace("srgb"))
+        return whole
+
+    def cropped(self, window: Window) -> Picture:
+        """The window of every frame; on a picture decoded small, the nearest whole pixels of it."""
+        upright = self.upright()
+        outline = self.outline.sized(window.width, window.height)
+        x_scale = upright.pixels.width / self.outline.width
+        y_scale = upright._frame_height / self.outline.height
+        left, right = round(window.left * x_scale), round((window.left + window.width) * x_scale)
+        top, bottom = round(window.top * y_scale), round((window.top + window.height) * y_scale)
+        box = (left, top, max(1, right - left), max(1, bottom - top))
+        source = upright.held() if outline.frames > 1 else upright
+        pixels = _each(source.pixels, outline.frames, lambda frame: frame.crop(*box))
+        return replace(source, pixels=pixels, outline=outline)
+
+    def padded(self, spot: Window, width: int, height: int, background: tuple[int, ...]) -> Picture:
+        """The settled picture set at `spot` into a plain canvas of this size."""
+        colour = list(background)
+        alpha = self.outline.alpha or len(colour) == 4
+        base = self.settled()
+        pixels = base.pixels.addalpha() if alpha and not base.pixels.hasalpha() else base.pixels
+        colour = [*colour[:3], colour[3] if len(colour) == 4 else 255] if alpha else colour[:3]
+
+        def pad(frame: pyvips.Image) -> pyvips.Image:
+            return frame.embed(spot.left, spot.top, width, height, extend="background", background=colour)
+
+        outline = replace(base.outline.sized(width, height), alpha=alpha)
+        source = replace(base, pixels=pixels)
+        source = source.held() if outline.frames > 1 else source
+        return replace(source, pixels=_each(source.pixels, outline.frames, pad), outline=outline)
+
+    def each_frame(self, act: Callable[[pyvips.Image], pyvips.Image]) -> Picture:
+        """The picture with every settled frame replaced by what `act` makes of it; the frame size must stay."""
+        base = self.settled()
+        base = base.held() if base.outline.frames > 1 else base
+        pixels = _each(base.pixels, base.outline.frames, act)
+        return replace(base, pixels=pixels, outline=replace(base.outline, alpha=bool(pixels.hasalpha())))
+
+    def windowed(self, width: int, height: int, gravity: str, focus: tuple[float, float] | None) -> Picture:
+        """The part of this size around `focus`, where the interest is, or where the compass word says."""
+        if focus:
+            return self.cropped(window_around(self.outline, width, height, *focus))
+        if gravity in INTERESTS:
+            # Looking for the interest reads the pixels once, cutting reads them again.
+            ready = self.upright().held()
+            return ready.cropped(ready._interesting(width, height, gravity))
+        return self.cropped(window_at(self.outline, width, height, gravity))
+
+    def _interesting(self, width: int, height: int, interest: str) -> Window:
+        """Where the most interesting window of this size lies, judged on the first frame.
+
+        `attention` looks for skin tones, saturation and edges, `entropy` for the busiest part (libvips smartcrop).
+        """
+        still = self.first_frame().in_srgb()
+        scale_x, scale_y = still.pixels.width / self.outline.width, still.pixels.height / self.outline.height
+        across = min(still.pixels.width, max(1, round(width * scale_x)))
+        down = min(still.pixels.height, max(1, round(height * scale_y)))
+        found = still.pixels.smartcrop(across, down, interesting=interest)
+        left = min(self.outline.width - width, round(-found.xoffset / scale_x))
+        top = min(self.outline.height - height, round(-found.yoffset / scale_y))
+        return Window(max(0, left), max(0, top), width, height)
+
+
+def window_at(outline: Outline, width: int, height: int, gravity: str) -> Window:
+    """The window of this size that a compass word names; a side that is not named is centred."""
+    spare_x, spare_y = outline.width - width, outline.height - height
+    left = 0 if "left" in gravity else spare_x if "right" in gravity else spare_x // 2
+    top = 0 if "top" in gravity else spare_y if "bottom" in gravity else spare_y // 2
+    return Window(left, top, width, height)
+
+
+def window_around(outline: Outline, width: int, height: int, x: float, y: float) -> Window:
+    """The window of this size as near as it can be to the point at fractions `x`, `y` of the picture."""
+    left = round(x * outline.width - width / 2)
+    top = round(y * outline.height - height / 2)
+    return Window(min(max(0, left), outline.width - width), min(max(0, top), outline.height - height), width, height)
+
+
+def _resized(pixels: pyvips.Image, width: int, height: int) -> pyvips.Image:
+    # Colours of transparent pixels must not bleed into visible ones, so alpha weighs them while they are mixed.
+    weighted = pixels.premultiply() if pixels.hasalpha() else pixels
+    resized = weighted.resize(width / pixels.width, vscale=height / pixels.height, gap=2.0)
+    if (resized.width, resized.height) != (width, height):
+        resized = resized.gravity("centre", width, height, extend="copy")
+    return resized.unpremultiply().cast(pixels.format) if pixels.hasalpha() else resized
+
+
+def _each(strip: pyvips.Image, frames: int, act: Callable[[pyvips.Image], pyvips.Image]) -> pyvips.Image:
+    if frames == 1:
+        return act(strip)
+    height = strip.height // frames
+    done = [act(strip.crop(0, number * height, strip.width, height)) for number in range(frames)]
+    return pyvips.Image.arrayjoin(done, across=1)
+
+
+def _turned(pixels: pyvips.Image, orientation: int) -> pyvips.Image:
+    tagged = pixels.copy()
+    tagged.set_type(pyvips.GValue.gint_type, "orientation", orientation)
+    return tagged.autorot()
+
+
+def _in_srgb(pixels: pyvips.Image) -> pyvips.Image:
+    if pixels.get_typeof("icc-profile-data") and not _is_srgb(pixels.get("icc-profile-data")):
+        try:
+            return pixels.icc_transform("srgb", embedded=True, intent="relative", black_point_compensation=True)
+        except pyvips.Error:
+            # A broken profile says nothing; the pixels are read as what their bands are.
+            pixels = pixels.copy()
+            pixels.remove("icc-profile-data")
+    if pixels.interpretation == "cmyk":
+        return pixels.icc_transform("srgb", input_profile="cmyk", intent="relative", black_point_compensation=True)
+    if pixels.interpretation in ("srgb", "b-w") and pixels.format == "uchar":
+        return pixels
+    return pixels.colourspace("b-w" if pixels.interpretation in ("grey16", "b-w") else "srgb")
+
+
+def _is_srgb(profile: bytes) -> bool:
+    return b"sRGB" in profile or b"s\0R\0G\0B" in profile

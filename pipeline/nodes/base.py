@@ -1,0 +1,174 @@
+"""What every node type is: a frozen pydantic model whose fields are its parameters, and one act.
+
+Three kinds of act. An `ImageNode` turns a picture into a picture and runs fused with its neighbours in the sandbox.
+A `ChoiceNode` (conditional, first) only decides which way artifacts go. A `FileNode` works on whole files in the
+worker. The class variables declare how a type can be wired; the flow loader checks every edge against them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from pipeline.imaging.encode import Format
+from pipeline.units import Seconds
+
+if TYPE_CHECKING:
+    from pipeline.artifacts import Artifact, Tools
+    from pipeline.imaging.picture import Outline, Picture, Wish
+
+Wiring = str | tuple[str, ...] | Mapping[str, str]
+Kind = Literal["image", "any"]
+Given = Literal["image", "file", "same", "nothing"]
+Facts = Mapping[str, Any]
+"""What placeholders and conditions can ask of an artifact: `file.name`, `width`, `params.x`, ..."""
+
+
+class Node(BaseModel):
+    """What every node may say beside its own parameters."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    type: str
+    from_: Wiring | None = Field(
+        default=None, alias="from", description="Where it takes its input from; left out, the node above."
+    )
+    timeout: Seconds | None = Field(default=None, description="Longest time this node may take.")
+    retries: int = Field(default=0, ge=0, le=10, description="How often it is tried again after a passing fault.")
+    keep: bool = Field(default=False, description="Publish what this node made as an output of the run.")
+    on_error: Literal["fail", "skip"] = Field(
+        default="fail", description="`fail` ends the run; `skip` goes on without this node and what hangs on it."
+    )
+
+    inputs: ClassVar[tuple[str, ...]] = ("image",)
+    """Names of its input ports; the first is where a plain `from` leads."""
+    optional_inputs: ClassVar[tuple[str, ...]] = ()
+    """Input ports that may stay unconnected."""
+    gathers: ClassVar[bool] = False
+    """Whether its one input takes any number of sources."""
+    outputs: ClassVar[tuple[str, ...]] = ()
+    """Names of its output ports; empty for the single unnamed one."""
+    takes: ClassVar[Kind] = "image"
+    """Whether it needs decoded pictures or takes any artifact."""
+    gives: ClassVar[Given] = "image"
+    """What leaves it; `same` hands on what came in."""
+
+
+class InputNode(Node):
+    """Where files enter."""
+
+    inputs: ClassVar[tuple[str, ...]] = ()
+    takes: ClassVar[Kind] = "any"
+    gives: ClassVar[Given] = "file"
+
+
+class ImageNode(Node):
+    """A pure step on a picture."""
+
+    def apply(self, image: Picture, beside: Mapping[str, Picture]) -> Picture:
+        """The picture this step makes of `image`; lazy, nothing is decoded or encoded here.
+
+        `beside` holds what arrived at the other connected input ports.
+        """
+        raise NotImplementedError
+
+    def reach(self, outline: Outline) -> Outline:
+        """The exact outline of what `apply` makes of a picture with this outline."""
+        return outline
+
+    def demand(self, outline: Outline, wanted: float) -> float:
+        """Which scale of an input with this outline is needed when the output is wanted at scale `wanted`."""
+        return 1.0
+
+    def scales_only(self, outline: Outline) -> bool:
+        """Whether the output is the whole input, only smaller: then smaller siblings can be derived from it."""
+        return False
+
+    def assets(self) -> Mapping[str, str]:
+        """Input ports fed from an `asset:` reference instead of an edge."""
+        return {}
+
+
+class ChoiceNode(Node):
+    """A step that looks at facts and hands artifacts on unchanged."""
+
+    takes: ClassVar[Kind] = "any"
+    gives: ClassVar[Given] = "same"
+
+    def choose(self, sources: Sequence[Facts | None]) -> tuple[int, str | None]:
+        """Which source goes on, and out of which port; a None among the facts is a source that was skipped."""
+        raise NotImplementedError
+
+
+class FileNode(Node):
+    """A step on whole files, run in the worker."""
+
+    each: ClassVar[bool] = False
+    """Whether it is run once for every artifact, its placeholders filled in from that one."""
+    takes: ClassVar[Kind] = "any"
+    gives: ClassVar[Given] = "file"
+
+    async def run(self, tools: Tools, node: str, sources: Sequence[Artifact]) -> Sequence[Artifact]:
+        """What this step makes of whole files under the name `node`; blocking work is done in a thread."""
+        raise NotImplementedError
+
+
+def _colour(value: Any) -> Any:
+    return parse_colour(value) if isinstance(value, str) else value
+
+
+def parse_colour(text: str) -> tuple[int, ...]:
+    """`#rgb`, `#rrggbb` or `#rrggbbaa` as bands 0-255; raises ValueError with what is accepted."""
+    digits = text.removeprefix("#")
+    if len(digits) in (3, 4):
+        digits = "".join(digit * 2 for digit in digits)
+    if len(digits) not in (6, 8) or not all(d in "0123456789abcdefABCDEF" for d in digits):
+        raise ValueError("write a colour as #rgb, #rrggbb or #rrggbbaa")
+    return tuple(bytes.fromhex(digits))
+
+
+Colour = Annotated[tuple[int, ...], BeforeValidator(_colour, json_schema_input_type=str)]
+"""A colour, written `#rrggbb` or `#rrggbbaa`."""
+Pixel = Annotated[int, Field(ge=1, le=65_535)]
+"""A side in pixels."""
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Compass = Literal[
+    "center", "top", "bottom", "left", "right", "top-left", "top-right", "bottom-left", "bottom-right"
+]  # fmt: skip
+
+
+class Encoding(Node):
+    """Encoder settings; each one left out follows the earlier wish of the picture, then the default of its format."""
+
+    format: Format | None = Field(default=None, description="Left out, the format the picture has already.")
+    quality: int | None = Field(default=None, ge=1, le=100, description="For jpeg, webp and avif.")
+    lossless: bool | None = Field(default=None, description="For webp and avif.")
+    progressive: bool | None = Field(default=None, description="For jpeg, png and gif: shows coarse first.")
+    effort: int | None = Field(default=None, ge=0, le=9, description="CPU spent on fewer bytes: webp 0-6, others 0-9.")
+    strip: bool | None = Field(default=None, description="Leave EXIF, XMP and profiles out (the default).")
+    background: Colour | None = Field(default=None, description="What shows through where the format has no alpha.")
+
+    def over(self, wish: Wish) -> Wish:
+        """The earlier wish with everything said here put in its place."""
+        return replace(wish, **self.said())
+
+    def said(self) -> dict[str, Any]:
+        """The settings that were not left out."""
+        settings = {name: getattr(self, name) for name in Encoding.model_fields if name not in Node.model_fields}
+        return {name: value for name, value in settings.items() if value is not None}
+
+
+class Focus(BaseModel):
+    """A point of the picture, as fractions of its width and height from the top left."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    x: Fraction
+    y: Fraction
+
+    @property
+    def point(self) -> tuple[float, float]:
+        return self.x, self.y

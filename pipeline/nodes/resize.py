@@ -1,0 +1,95 @@
+"""Scale a picture to a size."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field, model_validator
+
+from pipeline.imaging.picture import INTERESTS, Gravity, window_at
+from pipeline.nodes.base import Colour, Focus, ImageNode, Pixel
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Self
+
+    from pipeline.imaging.picture import Outline, Picture
+
+Fit = Literal["contain", "cover", "fill", "inside", "outside"]
+EXACT: frozenset[str] = frozenset({"contain", "cover", "fill"})
+
+
+class Resize(ImageNode):
+    """Scales the picture to a width, a height or a box; the aspect ratio stays except with `fit: fill`."""
+
+    type: Literal["resize"]
+    width: Pixel | None = Field(default=None, description="Pixels; left out, it follows from the height.")
+    height: Pixel | None = Field(default=None, description="Pixels; left out, it follows from the width.")
+    fit: Fit = Field(
+        default="inside",
+        description="`inside` the box, `outside` it, `cover` it and cut what hangs over, `contain` in it and pad the "
+        "rest with `background`, or `fill` it without keeping the aspect ratio.",
+    )
+    enlarge: bool | None = Field(
+        default=None,
+        description="Whether a smaller picture grows; left out, it does only where the box is exact "
+        "(cover, contain, fill).",
+    )
+    gravity: Gravity = Field(default="center", description="Which part `cover` keeps and where `contain` puts it.")
+    focus: Focus | None = Field(default=None, description="The point `cover` keeps in view, instead of `gravity`.")
+    background: Colour = Field(default=(255, 255, 255), description="What `contain` pads with, `#rrggbb[aa]`.")
+
+    @model_validator(mode="after")
+    def _has_a_side(self) -> Self:
+        if self.width is None and self.height is None:
+            raise ValueError("resize needs a width, a height or both")
+        return self
+
+    def reach(self, outline: Outline) -> Outline:
+        scaled = outline.sized(*self._scaled_size(outline))
+        box = self._box(scaled)
+        alpha = outline.alpha or (self.fit == "contain" and len(self.background) == 4)
+        return type(outline)(*box, outline.frames, alpha, outline.format, outline.orientation)
+
+    def demand(self, outline: Outline, wanted: float) -> float:
+        width, height = self._scaled_size(outline)
+        return min(1.0, max(width / outline.width, height / outline.height))
+
+    def scales_only(self, outline: Outline) -> bool:
+        size = self._scaled_size(outline)
+        return self._box(outline.sized(*size)) == size and self.fit != "fill"
+
+    def apply(self, image: Picture, beside: Mapping[str, Picture]) -> Picture:
+        scaled = image.scaled(*self._scaled_size(image.outline))
+        box = self._box(scaled.outline)
+        if box == (scaled.outline.width, scaled.outline.height):
+            return scaled
+        if self.fit == "contain":
+            return self._padded(scaled, *box)
+        return scaled.windowed(*box, self.gravity, self.focus.point if self.focus else None)
+
+    def _scaled_size(self, outline: Outline) -> tuple[int, int]:
+        across = self.width / outline.width if self.width else None
+        down = self.height / outline.height if self.height else None
+        grows = self.fit in EXACT if self.enlarge is None else self.enlarge
+        if self.fit == "fill" and across and down:
+            across, down = (across, down) if grows else (min(1.0, across), min(1.0, down))
+            return round(outline.width * across), round(outline.height * down)
+        given = [ratio for ratio in (across, down) if ratio]
+        ratio = max(given) if self.fit in ("cover", "outside") else min(given)
+        ratio = ratio if grows else min(1.0, ratio)
+        return max(1, round(outline.width * ratio)), max(1, round(outline.height * ratio))
+
+    def _box(self, scaled: Outline) -> tuple[int, int]:
+        width, height = self.width or scaled.width, self.height or scaled.height
+        if self.fit == "cover":
+            return min(width, scaled.width), min(height, scaled.height)
+        if self.fit == "contain":
+            return max(width, scaled.width), max(height, scaled.height)
+        return scaled.width, scaled.height
+
+    def _padded(self, scaled: Picture, width: int, height: int) -> Picture:
+        whole = scaled.settled()
+        gravity = self.gravity if self.gravity not in INTERESTS else "center"
+        spot = window_at(whole.outline.sized(width, height), whole.outline.width, whole.outline.height, gravity)
+        return whole.padded(spot, width, height, self.background)

@@ -1,0 +1,40 @@
+"""The nouns as records in Redis: durable, changed in atomic steps that carry their events, listed by cursor.
+
+Only these modules, `pipeline.events` and `pipeline.flows` know a key. Any verb raises `RecordsUnavailable` when the
+server is away, full or read-only; then nothing was half done.
+"""
+
+from __future__ import annotations
+
+from redis.asyncio import Redis
+
+from pipeline.events import EVENT_CAP, RecordClient
+from pipeline.records.answers import Answers
+from pipeline.records.durability import warnings_about
+from pipeline.records.files import Files
+from pipeline.records.groups import Groups
+from pipeline.records.runs import Runs
+from pipeline.records.uploads import Uploads
+from pipeline.records.workers import Workers
+
+
+class Records:
+    """Every record of the house, a room for each noun."""
+
+    def __init__(self, redis: Redis, prefix: str, event_cap: int = EVENT_CAP) -> None:
+        client = RecordClient.over(redis)
+        self._client = client
+        self.uploads = Uploads(client, prefix, event_cap)
+        self.files = Files(client, prefix, event_cap)
+        self.runs = Runs(client, prefix, event_cap)
+        self.groups = Groups(client, prefix, event_cap)
+        self.answers = Answers(client, prefix, event_cap)
+        self.workers = Workers(client, prefix, event_cap)
+
+    async def check(self) -> None:
+        """Return when the server answers; raises `RecordsUnavailable`."""
+        await self._client.ping()
+
+    async def durability(self) -> list[str]:
+        """One sentence for each reason why the server could lose records; empty when it keeps them."""
+        return await warnings_about(self._client)

@@ -1,0 +1,260 @@
+"""The runs of flows: start, get, list, cancel, retry, wait for their end, and find those the queue never heard of.
+
+A run's record is written before its job is enqueued and is the only truth; a job carries nothing but the run's id and
+attempt, so one that was lost is enqueued again by `recover`, and one too many finds nothing to do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any
+
+import orjson
+import structlog
+from arq.connections import ArqRedis
+
+from pipeline import sniff
+from pipeline.errors import (
+    FileNotFound,
+    FileTooLarge,
+    FlowNotFound,
+    FlowPaused,
+    ImageTooLarge,
+    InputMissing,
+    InputNotMany,
+    InputUnknown,
+    RunNotFound,
+    SafelightError,
+    TypeNotAllowed,
+)
+from pipeline.events import EventLog
+from pipeline.flows import FlowRegistry
+from pipeline.graph.flow import Accept, Flow
+from pipeline.model import ENDED, File, Grant, NodeState, Page, Queue, Run, RunStatus, now
+from pipeline.records import Records
+from pipeline.storage.base import Storage
+from pipeline.uploads import delete_bytes
+
+JOB = "run_flow"
+JOB_LIFE = timedelta(days=28)
+"""How long the queue remembers a job; the truth is in our record, so long is harmless and short loses work."""
+ENQUEUE_PATIENCE = 5.0
+STRANDED_AFTER = timedelta(seconds=30)
+RECOVER_BATCH = 500
+
+log = structlog.stdlib.get_logger(__name__)
+
+
+def job_pool(connections: Any) -> ArqRedis:
+    """arq's client on an existing connection pool; jobs travel as JSON, never as pickles."""
+    return ArqRedis(
+        pool_or_conn=connections,
+        job_serializer=job_bytes,
+        job_deserializer=orjson.loads,
+        expires_extra_ms=int(JOB_LIFE.total_seconds() * 1000),
+    )
+
+
+def job_bytes(job: Mapping[str, Any]) -> bytes:
+    return orjson.dumps(job, default=str)
+
+
+def queue_key(prefix: str, queue: Queue) -> str:
+    """The name under which arq knows `queue`."""
+    return f"{prefix}queue:{queue}"
+
+
+def run_folder(run: Run) -> str:
+    """Where the outputs of this attempt lie in a storage; every attempt has its own, so none can remove another's."""
+    attempt = "" if run.attempt == 1 else f"-{run.attempt}"
+    return f"{run.project}/runs/{run.id}{attempt}"
+
+
+class Runs:
+    """Starts runs and answers for them."""
+
+    def __init__(
+        self,
+        *,
+        records: Records,
+        events: EventLog,
+        flows: FlowRegistry,
+        storages: Mapping[str, Storage],
+        jobs: ArqRedis,
+        prefix: str,
+    ) -> None:
+        self._records = records
+        self._events = events
+        self._flows = flows
+        self._storages = storages
+        self._jobs = jobs
+        self._prefix = prefix
+
+    async def start(
+        self,
+        grant: Grant,
+        flow_id: str,
+        inputs: Mapping[str, Sequence[str]],
+        params: Mapping[str, Any] | None = None,
+        metadata: Mapping[str, str] | None = None,
+        version: str | None = None,
+        queue: Queue | None = None,
+    ) -> Run:
+        """Start a flow on files, given by their ids for each input node; without `version`, the active one.
+
+        Raises `FlowNotFound`, `FlowVersionNotFound`, `FlowPaused`, `InputUnknown`, `InputMissing`, `FileNotFound`,
+        `TypeNotAllowed`, `FileTooLarge`, `ImageTooLarge` or `ParamsInvalid`.
+        """
+        flow = await self.flow(flow_id, version)
+        check_inputs(flow, inputs)
+        checked = flow.check_params(dict(params or {}))
+        for file in await self._files(grant, inputs):
+            check_accepted(flow.accept, file)
+        run = Run(
+            project=grant.project.id,
+            flow=flow.id,
+            version=flow.version,
+            queue=queue or flow.queue,
+            inputs={name: tuple(ids) for name, ids in inputs.items() if ids},
+            params=checked,
+            metadata=metadata or {},
+            nodes={id: NodeState(type=node.type) for id, node in flow.nodes.items()},
+        )
+        await self._records.runs.create(run)
+        await self._enqueue(run)
+        return run
+
+    async def flow(self, flow_id: str, version: str | None = None) -> Flow:
+        """The flow that a start would run; raises `FlowNotFound`, `FlowVersionNotFound` or `FlowPaused`."""
+        pointer = await self._flows.pointer(flow_id)
+        if pointer.paused:
+            raise FlowPaused(id=flow_id)
+        if pointer.active is None and version is None:
+            raise FlowNotFound(id=flow_id)
+        return await self._flows.get(flow_id, version or pointer.active)
+
+    async def get(self, grant: Grant, id: str) -> Run:
+        """The run as it stands; raises `RunNotFound`."""
+        run = await self._records.runs.get(id)
+        if run.project != grant.project.id:
+            raise RunNotFound(id=id)
+        return run
+
+    async def list(
+        self,
+        grant: Grant,
+        cursor: str | None = None,
+        limit: int = 50,
+        status: RunStatus | None = None,
+        flow: str | None = None,
+    ) -> Page[Run]:
+        """The project's runs, newest first; raises `CursorInvalid`."""
+        return await self._records.runs.list(grant.project.id, cursor, limit, status, flow)
+
+    async def cancel(self, grant: Grant, id: str) -> Run:
+        """End a run that has not ended; its worker notices within about a second. Raises `RunNotFound`, `RunEnded`."""
+        await self.get(grant, id)
+        return await self._records.runs.cancel(id, now())
+
+    async def retry(self, grant: Grant, id: str) -> Run:
+        """Run an ended run once more as its next attempt; earlier outputs go. Raises `RunNotFound`, `RunNotEnded`."""
+        earlier = await self.get(grant, id)
+        outputs = await self._records.files.get_many([output.id for output in earlier.outputs])
+        run = await self._records.runs.retry(id, now())
+        await self._enqueue(run)
+        for file in outputs:
+            if file is not None and file.run == id:
+                await self._delete_output(file)
+        return run
+
+    async def wait(self, grant: Grant, id: str, seconds: float) -> Run:
+        """The run once it has ended, or as it stands after `seconds`; raises `RunNotFound`."""
+        run = await self.get(grant, id)
+        if run.status in ENDED:
+            return run
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                return await self._followed(grant, run)
+        return await self.get(grant, id)
+
+    async def recover(self) -> int:
+        """Enqueue again every run that has been queued for a while; a job the queue still has is left alone."""
+        stranded = await self._records.runs.stranded(now() - STRANDED_AFTER, RECOVER_BATCH)
+        return sum([await self._enqueue(run) for run in stranded])
+
+    async def start_stored(self, grant: Grant, file: File) -> None:
+        """Start the project's `on_upload` flows for a file that was stored; one that refuses it is only logged."""
+        for flow_id in grant.project.on_upload:
+            try:
+                flow = await self.flow(flow_id)
+                await self.start(grant, flow_id, {next(iter(flow.inputs)): [file.id]}, metadata=file.metadata)
+            except SafelightError as error:
+                log.warning("on_upload_refused", flow=flow_id, file=file.id, code=error.code, reason=error.message)
+
+    async def _files(self, grant: Grant, inputs: Mapping[str, Sequence[str]]) -> Sequence[File]:
+        ids = list(dict.fromkeys(id for group in inputs.values() for id in group))
+        found: list[File] = []
+        for id, file in zip(ids, await self._records.files.get_many(ids), strict=True):
+            if file is None or file.project != grant.project.id:
+                raise FileNotFound(id=id)
+            found.append(file)
+        return found
+
+    async def _enqueue(self, run: Run) -> bool:
+        """Whether the queue took a new job; a queue that cannot be reached gets it from `recover` later."""
+        try:
+            async with asyncio.timeout(ENQUEUE_PATIENCE):
+                job = await self._jobs.enqueue_job(
+                    JOB,
+                    run.id,
+                    run.attempt,
+                    _job_id=f"run:{run.id}:{run.attempt}",
+                    _queue_name=queue_key(self._prefix, run.queue),
+                )
+        except Exception:  # the run is on record, so whatever ails the queue must not be told as a refusal
+            log.warning("enqueue_postponed", run=run.id, exc_info=True)
+            return False
+        return job is not None
+
+    async def _followed(self, grant: Grant, run: Run) -> Run:
+        # From the start of its own short log: an end between our look and our listening is not missed.
+        async with contextlib.aclosing(self._events.follow(run.project, run.id, "0")) as events:
+            async for event in events:
+                if event is not None and event.type.removeprefix("run.") in ENDED:
+                    run = await self.get(grant, run.id)
+                    if run.status in ENDED:
+                        return run
+        return run
+
+    async def _delete_output(self, file: File) -> None:
+        try:
+            await delete_bytes(self._storages[file.storage], file.key)
+        except SafelightError as error:
+            log.warning("output_left_behind", file=file.id, key=file.key, code=error.code)
+
+
+def check_inputs(flow: Flow, inputs: Mapping[str, Sequence[str]]) -> None:
+    """Raise `InputUnknown` or `InputMissing` unless `inputs` are what the flow's input nodes ask for."""
+    for name, ids in inputs.items():
+        if name not in flow.inputs:
+            raise InputUnknown(input=name, known=", ".join(flow.inputs))
+        if len(ids) > 1 and not flow.inputs[name].many:
+            raise InputNotMany(input=name)
+    for name, node in flow.inputs.items():
+        if node.required and not inputs.get(name):
+            raise InputMissing(input=name)
+
+
+def check_accepted(accept: Accept, file: File) -> None:
+    """Raise `TypeNotAllowed`, `FileTooLarge` or `ImageTooLarge` for a file that the flow does not take."""
+    if not sniff.allowed(file.mime, accept.types):
+        raise TypeNotAllowed(found=file.mime, allowed=", ".join(accept.types))
+    if accept.max_size is not None and file.size > accept.max_size:
+        raise FileTooLarge(limit=accept.max_size)
+    if file.image and accept.max_pixels is not None:
+        pixels = file.image.width * file.image.height * file.image.frames
+        if pixels > accept.max_pixels:
+            raise ImageTooLarge(pixels=pixels, limit=accept.max_pixels)

@@ -1,0 +1,47 @@
+"""What every staging promises: bytes wait in it until they are whole, then become a key of its storage.
+
+An upload arrives either by `append` or by `part`, never by both. Any process may take the next append, part, promotion
+or drop of an upload: all that is known of it lies in the storage. One writer at a time; callers hold the upload's lock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable
+from typing import Protocol
+
+from pipeline.model import Upload
+
+
+class Staging(Protocol):
+    """Holds the bytes of uploads that have not finished."""
+
+    async def append(self, upload: Upload, offset: int, chunks: AsyncIterable[bytes], *, final: bool = False) -> int:
+        """Write `chunks` at `offset` and return the new offset; what arrived before a cut stays, durably.
+
+        `final` says that `promote` follows at once in this process, so that nothing need survive it before then.
+        Raises `OffsetMismatch` when `offset` is not where the staged bytes end.
+        """
+        ...
+
+    async def offset(self, upload: Upload) -> int:
+        """How many bytes are staged durably; 0 for an upload nothing was written to."""
+        ...
+
+    async def part(self, upload: Upload, number: int, chunks: AsyncIterable[bytes]) -> int:
+        """Write part `number` (from 1) and return its size; a part sent again replaces the earlier one.
+
+        All of a part counts or nothing. Several may be written at once. Every part but the last has at least 5 MiB,
+        which S3 insists on at `promote`.
+        """
+        ...
+
+    async def promote(self, upload: Upload, media_type: str) -> None:
+        """Make the staged bytes appear whole under `upload.key` of the storage; durable when it returns.
+
+        A second time is fine. Raises `PartTooSmall`, and `StorageKeyNotFound` when the staged bytes are lost.
+        """
+        ...
+
+    async def drop(self, upload: Upload) -> None:
+        """Forget everything staged for `upload`; a second time is fine."""
+        ...

@@ -1,0 +1,119 @@
+"""Staging in the folder of a local storage: one growing file an upload, put into place by a rename."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import AsyncIterable
+from functools import partial
+from pathlib import Path
+from uuid import uuid4
+
+from pipeline.errors import OffsetMismatch
+from pipeline.model import Upload
+from pipeline.storage.base import PIECE
+from pipeline.storage.local import Draft, LocalStorage, faults_spoken, finished, sync_folder
+
+
+class LocalStaging:
+    """Keeps arriving bytes in `.staging/<upload id>`, and numbered parts in the folder `.staging/<upload id>.parts`."""
+
+    def __init__(self, storage: LocalStorage) -> None:
+        self._storage = storage
+
+    async def append(self, upload: Upload, offset: int, chunks: AsyncIterable[bytes], *, final: bool = False) -> int:
+        await self._storage.prepare()
+        draft = Draft.resume(self._whole(upload))
+        try:
+            if offset != draft.position:
+                raise OffsetMismatch(expected=draft.position, given=offset)
+            await self._fill(draft, chunks, final)
+            return draft.position
+        finally:
+            draft.close()
+
+    async def offset(self, upload: Upload) -> int:
+        with faults_spoken(self._whole(upload)):
+            # Parts first: a promotion that was cut off while it joined them left a whole that is not one.
+            files = self._numbered(upload) or [self._whole(upload)]
+            return sum(file.stat().st_size for file in files if file.exists())
+
+    async def part(self, upload: Upload, number: int, chunks: AsyncIterable[bytes]) -> int:
+        await self._storage.prepare()
+        folder = self._parts(upload)
+        with faults_spoken(folder):
+            folder.mkdir(exist_ok=True)
+        draft = Draft.create(folder / f"arriving-{uuid4()}")
+        try:
+            async for chunk in chunks:
+                draft.write(chunk)
+            draft.flush()
+            await finished(partial(self._keep, draft, folder / f"{number:05}"))
+            return draft.position
+        finally:
+            draft.close()
+            draft.path.unlink(missing_ok=True)
+
+    async def promote(self, upload: Upload, media_type: str) -> None:
+        target = self._storage.path(upload.key)
+        await self._storage.prepare()
+        await finished(partial(self._promote, upload, target))
+
+    async def drop(self, upload: Upload) -> None:
+        await finished(partial(self._forget, upload))
+
+    async def _fill(self, draft: Draft, chunks: AsyncIterable[bytes], final: bool) -> None:
+        try:
+            async for chunk in chunks:
+                draft.write(chunk)
+            draft.flush()
+        except BaseException:
+            draft.flush()
+            await finished(partial(self._sync, draft))
+            raise
+        if not final:
+            await finished(partial(self._sync, draft))
+
+    def _promote(self, upload: Upload, target: Path) -> None:
+        whole, numbered = self._whole(upload), self._numbered(upload)
+        if numbered:
+            self._join(numbered, whole)
+        elif not whole.exists() and target.exists():
+            return  # an earlier promotion that was cut off after its rename
+        draft = Draft.resume(whole)
+        try:
+            self._storage.settle(draft, target)
+        finally:
+            draft.close()
+        self._forget(upload)
+
+    def _join(self, numbered: list[Path], whole: Path) -> None:
+        with faults_spoken(whole), whole.open("wb") as joined:
+            for part in numbered:
+                with part.open("rb") as source:
+                    shutil.copyfileobj(source, joined, PIECE)
+
+    def _keep(self, draft: Draft, place: Path) -> None:
+        self._sync(draft)
+        with faults_spoken(place):
+            draft.path.replace(place)
+            sync_folder(place.parent)
+
+    def _sync(self, draft: Draft) -> None:
+        draft.sync()
+        with faults_spoken(draft.path):
+            sync_folder(self._storage.staging)
+
+    def _forget(self, upload: Upload) -> None:
+        with faults_spoken(self._whole(upload)):
+            self._whole(upload).unlink(missing_ok=True)
+            if self._parts(upload).exists():
+                shutil.rmtree(self._parts(upload))
+
+    def _numbered(self, upload: Upload) -> list[Path]:
+        return sorted(self._parts(upload).glob("[0-9]*"))
+
+    def _whole(self, upload: Upload) -> Path:
+        return self._storage.staging / upload.id
+
+    def _parts(self, upload: Upload) -> Path:
+        return self._storage.staging / f"{upload.id}.parts"

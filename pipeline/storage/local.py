@@ -1,0 +1,308 @@
+"""A storage in a folder of this machine: written aside, synced, renamed, so that a reader sees all or nothing.
+
+Bytes go from the event loop into the page cache in batches of 1 MiB, which beats a thread per chunk; whatever waits
+for the disk (fsync, rename, reading) runs in a thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import mimetypes
+import os
+import stat
+import time
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import unquote
+from uuid import uuid4
+
+from pipeline.errors import PathInvalid, StorageFull, StorageKeyNotFound, StorageUnavailable
+from pipeline.storage.base import PIECE, STAGING, ByteRange, Stat, Tally, checked_key
+
+BATCH = 1024 * 1024
+"""How many bytes are gathered for one write, bytes."""
+DRAFT = "put-"
+"""How the names of unfinished `put`s begin."""
+DRAFT_AGE = 24 * 3600
+"""A draft not written to for so long was left by a process that died, seconds."""
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+COLLISION = {errno.ENOTDIR, errno.EISDIR, errno.ENOTEMPTY, errno.EEXIST}
+
+T = TypeVar("T")
+
+
+class LocalStorage:
+    """Finished bytes as files below `root`, the key as their path; `file:///srv/safelight`, `file://./data/files`."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.resolve()
+        self._prepared = False
+
+    @classmethod
+    def from_url(cls, url: str, environ: Mapping[str, str]) -> LocalStorage:
+        """The storage at `file://<path>`; a path without a leading slash is relative to the working directory."""
+        return cls(Path(unquote(url.removeprefix("file://"))))
+
+    @property
+    def staging(self) -> Path:
+        """The folder for unfinished files, on the same filesystem so that a rename puts them into place."""
+        return self.root / STAGING
+
+    async def put(self, key: str, chunks: AsyncIterable[bytes], size: int | None, media_type: str) -> int:
+        path = self.path(key)
+        await self.prepare()
+        tally = Tally(size)
+        draft = Draft.create(self.staging / f"{DRAFT}{uuid4()}")
+        try:
+            async for chunk in chunks:
+                draft.write(tally.took(chunk))
+            total = tally.total()
+            draft.flush()
+            await finished(partial(self.settle, draft, path))
+        finally:
+            draft.close()
+            draft.path.unlink(missing_ok=True)
+        return total
+
+    async def open(self, key: str, part: ByteRange | None = None) -> AsyncIterator[bytes]:
+        path = self.path(key)
+        descriptor = _opened(path)
+        try:
+            size = os.fstat(descriptor).st_size
+            position, stop = part.within(size) if part else (0, size)
+            while position < stop:
+                piece = await finished(partial(_read, descriptor, min(PIECE, stop - position), position))
+                position += len(piece)
+                yield piece
+        finally:
+            os.close(descriptor)
+
+    async def stat(self, key: str) -> Stat | None:
+        found = _lstat(self.path(key))
+        if found is None or not stat.S_ISREG(found.st_mode):
+            return None
+        etag = f"{found.st_ino:x}-{found.st_size:x}-{found.st_mtime_ns:x}"
+        return Stat(found.st_size, type_by_name(key), etag)
+
+    async def delete(self, key: str) -> None:
+        path = self.path(key)
+        await finished(partial(self._remove, path))
+
+    async def url(
+        self, key: str, expires: float, media_type: str | None = None, attachment: str | None = None
+    ) -> str | None:
+        return None
+
+    async def presign_put(self, key: str, expires: float, media_type: str, size: int) -> str | None:
+        return None
+
+    def local_path(self, key: str) -> Path | None:
+        return self.path(key)
+
+    async def check(self) -> None:
+        await self.prepare()
+        probe = Draft.create(self.staging / f"{DRAFT}{uuid4()}")
+        try:
+            probe.write(b"\0")
+            probe.flush()
+            await finished(probe.sync)
+        finally:
+            probe.close()
+            probe.path.unlink(missing_ok=True)
+
+    async def close(self) -> None:
+        return
+
+    def path(self, key: str) -> Path:
+        """Where `key` lies; raises `PathInvalid` when it would leave the root, through a symbolic link too."""
+        path = self.root / checked_key(key)
+        for step in (path, *path.parents):
+            if step == self.root:
+                return path
+            if step.is_symlink():
+                raise PathInvalid(path=key[:100], reason="a symbolic link lies on its way")
+        raise PathInvalid(path=key[:100], reason="it leaves the storage")
+
+    async def prepare(self) -> None:
+        """Make the folders and remove what killed writers left, once."""
+        if not self._prepared or not self.staging.is_dir():
+            await finished(self._prepare)
+            self._prepared = True
+
+    def settle(self, draft: Draft, path: Path) -> None:
+        """Move a written draft to `path` so that it survives a power cut from here on; blocks."""
+        draft.sync()
+        with faults_spoken(path):
+            for folder in {path.parent, *self._rename(draft.path, path)}:
+                sync_folder(folder)
+
+    def _rename(self, source: Path, target: Path) -> set[Path]:
+        """Returns the folders that got a new entry on the way."""
+        changed: set[Path] = set()
+        while True:
+            changed |= self._make_folders(target.parent)
+            try:
+                source.replace(target)
+                return changed
+            except FileNotFoundError:  # a delete took the empty folder away under us
+                if not source.exists():
+                    raise
+
+    def _make_folders(self, folder: Path) -> set[Path]:
+        missing = [step for step in (folder, *folder.parents) if step.is_relative_to(self.root) and not step.exists()]
+        folder.mkdir(parents=True, exist_ok=True)
+        return {step.parent for step in missing}
+
+    def _remove(self, path: Path) -> None:
+        with faults_spoken(path), suppress(FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            path.unlink()
+        for folder in path.parents:
+            if folder == self.root:
+                return
+            with suppress(OSError):  # not empty, or gone already
+                folder.rmdir()
+            if folder.exists():
+                return
+
+    def _prepare(self) -> None:
+        with faults_spoken(self.staging):
+            self._make_folders(self.staging)
+            oldest = time.time() - DRAFT_AGE
+            for draft in self.staging.glob(f"{DRAFT}*"):
+                with suppress(FileNotFoundError):
+                    if draft.stat().st_mtime < oldest:
+                        draft.unlink()
+
+
+class Draft:
+    """A file being written, in batches."""
+
+    def __init__(self, path: Path, descriptor: int, position: int) -> None:
+        self.path = path
+        self.position = position
+        """Where the next batch goes, bytes."""
+        self._descriptor = descriptor
+        self._batch = bytearray()
+
+    @classmethod
+    def create(cls, path: Path) -> Draft:
+        """A new file, or the same one emptied."""
+        return cls._open(path, os.O_CREAT | os.O_TRUNC)
+
+    @classmethod
+    def resume(cls, path: Path) -> Draft:
+        """A file as it is, to be written on at its end; made when it is not there."""
+        return cls._open(path, os.O_CREAT)
+
+    @classmethod
+    def _open(cls, path: Path, flags: int) -> Draft:
+        with faults_spoken(path):
+            descriptor = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC | flags, 0o640)
+            return cls(path, descriptor, os.fstat(descriptor).st_size)
+
+    def write(self, chunk: bytes) -> None:
+        """Keep `chunk`, in the file at the latest with the next `flush`."""
+        if not self._batch and len(chunk) >= BATCH:
+            self._write_out(chunk)
+            return
+        self._batch += chunk
+        if len(self._batch) >= BATCH:
+            self.flush()
+
+    def flush(self) -> None:
+        """Hand everything to the operating system."""
+        batch, self._batch = self._batch, bytearray()
+        self._write_out(batch)
+
+    def sync(self) -> None:
+        """Wait until the disk has what was flushed; blocks."""
+        with faults_spoken(self.path):
+            os.fsync(self._descriptor)
+
+    def close(self) -> None:
+        os.close(self._descriptor)
+
+    def _write_out(self, batch: bytes | bytearray) -> None:
+        with memoryview(batch) as view, faults_spoken(self.path):
+            written = 0
+            while written < len(view):
+                length = os.pwrite(self._descriptor, view[written:], self.position)
+                written += length
+                self.position += length
+
+
+@contextmanager
+def faults_spoken(path: Path) -> Iterator[None]:
+    """Turns the operating system's faults into ours."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in FULL:
+            raise StorageFull from error
+        if error.errno in COLLISION:
+            raise PathInvalid(path=path.name, reason="a folder and a file of that name cannot both be") from error
+        raise StorageUnavailable from error
+
+
+async def finished(work: Callable[[], T]) -> T:
+    """What `work` returns, run in a thread; a cancelled caller still waits for its end, so that files can be closed."""
+    running = asyncio.get_running_loop().run_in_executor(None, work)
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        await asyncio.wait([running])
+        raise
+
+
+def sync_folder(folder: Path) -> None:
+    """Wait until the disk knows the names in `folder`; blocks."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def type_by_name(key: str) -> str:
+    """The media type that the extension of `key` stands for."""
+    return TYPES.guess_type(key, strict=False)[0] or "application/octet-stream"
+
+
+# An own table: the module's own functions read /etc/mime.types, which differs between machines.
+TYPES = mimetypes.MimeTypes()
+
+
+def _opened(path: Path) -> int:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise StorageKeyNotFound from error
+    except OSError as error:
+        raise StorageUnavailable from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise StorageKeyNotFound
+    return descriptor
+
+
+def _read(descriptor: int, length: int, position: int) -> bytes:
+    try:
+        piece = os.pread(descriptor, length, position)
+    except OSError as error:
+        raise StorageUnavailable from error
+    if not piece:
+        raise StorageUnavailable from EOFError("the file became shorter while it was read")
+    return piece
+
+
+def _lstat(path: Path) -> os.stat_result | None:
+    try:
+        return path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise StorageUnavailable from error

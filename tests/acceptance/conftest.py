@@ -1,0 +1,82 @@
+"""One whole Safelight, started as its users start it, for every acceptance test of the session."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from tests.nodes.studio import opened
+
+SAFELIGHT = str(Path(sys.executable).with_name("safelight"))
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Where it runs and its demo project's key."""
+
+    address: str
+    key: str
+    data: Path
+    pids: dict[str, int]
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    data = tmp_path_factory.mktemp("up")
+    command = [SAFELIGHT, "up", "--json", "--port", "0", "--data", str(data)]
+    program = subprocess.Popen(command, stdout=subprocess.PIPE, env=os.environ | {"SAFELIGHT_FLOWS_DIR": "flows"})
+    assert program.stdout is not None
+    told = json.loads(program.stdout.readline())
+    yield Stack(told["address"], told["api_key"], data, told["pids"])
+    program.send_signal(signal.SIGTERM)
+    assert program.wait(40) == 0
+    program.stdout.close()
+
+
+@dataclass(frozen=True)
+class Client:
+    """A user of the API with nothing but HTTP."""
+
+    session: aiohttp.ClientSession
+
+    async def run(self, flow: str, *photos: Path, field: str = "photo", **fields: Any) -> dict[str, Any]:
+        """Trigger a flow with files and wait for its end."""
+        form = aiohttp.FormData()
+        for name, value in fields.items():
+            form.add_field(name, json.dumps(value))
+        for photo in photos:
+            form.add_field(field, io.BytesIO(photo.read_bytes()), filename=photo.name)
+        async with self.session.post(f"/v1/flows/{flow}/runs?wait=60", data=form) as answer:
+            run: dict[str, Any] = await answer.json()
+            assert answer.status == 200, run
+            return run
+
+    async def fetch(self, output: dict[str, Any], folder: Path) -> Path:
+        """The output's bytes, fetched by its URL without a key."""
+        async with aiohttp.ClientSession() as stranger, stranger.get(output["url"]) as answer:
+            assert answer.status == 200
+            assert answer.content_type == output["mime"]
+            path = folder / Path(output["path"]).name
+            path.write_bytes(await answer.read())
+            return path
+
+    async def image(self, output: dict[str, Any], folder: Path) -> Any:
+        return opened(await self.fetch(output, folder))
+
+
+@pytest.fixture
+async def client(stack: Stack) -> AsyncIterator[Client]:
+    headers = {"Authorization": f"Bearer {stack.key}"}
+    async with aiohttp.ClientSession(stack.address, headers=headers) as session:
+        yield Client(session)

@@ -1,0 +1,58 @@
+"""A real web application on a loopback socket over a real Valkey, local storage and the header sandbox."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+
+import aiohttp
+import pytest
+from aiohttp import web
+from redis.asyncio import Redis
+
+from pipeline.api.app import create_app
+from pipeline.api.server import Runner
+from pipeline.core import open_core
+from pipeline.settings import load_settings
+
+from .house import CONFIG, PAIR, TINY, House
+
+
+@pytest.fixture(scope="session")
+async def served(redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House]:
+    data = tmp_path_factory.mktemp("house")
+    config = data / "safelight.yaml"
+    config.write_text(CONFIG.format(data=data, redis=redis_url))
+    async with open_core(load_settings(config, {})) as core:
+        runner = Runner(create_app(core), shutdown_timeout=1)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        redis = Redis.from_url(redis_url)
+        async with aiohttp.ClientSession() as session:
+            yield House(core, f"http://127.0.0.1:{site.port}", data, config, redis, session)
+        await redis.aclose()
+        await runner.cleanup()
+
+
+@pytest.fixture
+async def house(served: House, redis: Redis) -> House:
+    """The served application, emptied, with the flows `tiny` and `pair`."""
+    shutil.rmtree(served.data / "files", ignore_errors=True)
+    for name, text in (("tiny", TINY), ("pair", PAIR)):
+        await served.json("PUT", f"/v1/flows/{name}", 201, data=text, headers={"Content-Type": "application/yaml"})
+    return served
+
+
+@pytest.fixture(scope="session")
+async def worker(served: House) -> AsyncIterator[subprocess.Popen[bytes]]:
+    """A real worker process on the same Valkey and storage."""
+    environ = {**os.environ, "SAFELIGHT_CONFIG": str(served.config)}
+    process = subprocess.Popen([sys.executable, "-m", "workers"], env=environ, stderr=subprocess.DEVNULL)
+    yield process
+    process.send_signal(signal.SIGTERM)
+    process.wait(30)

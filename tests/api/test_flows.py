@@ -1,0 +1,75 @@
+"""The flow registry over HTTP."""
+
+from __future__ import annotations
+
+from .house import TINY, House, Multipart, photo
+
+CHANGED = TINY.replace("width: 40", "width: 50")
+
+
+async def test_flow_is_put_looked_at_and_listed(house: House) -> None:
+    flow = await house.json("GET", "/v1/flows/tiny")
+    assert (flow["title"], flow["paused"], flow["inputs"]) == ("Tiny", False, ["photo"])
+    assert flow["version"] == flow["active"] == flow["versions"][-1]
+    assert flow["nodes"]["small"]["type"] == "resize"
+    assert flow["nodes"]["small"]["sources"] == ["photo"]
+    assert flow["nodes"]["small"]["parameters"] == {"width": 40}
+    assert flow["params"]["quality"]["default"] == 80
+    assert flow["text"] == TINY
+    assert [row["id"] for row in (await house.json("GET", "/v1/flows"))["items"]] == ["pair", "tiny"]
+
+
+async def test_same_content_is_the_same_version(house: House) -> None:
+    same = await house.json("PUT", "/v1/flows/tiny", 200, data=TINY)
+    assert same["active"]
+    assert (await house.json("GET", "/v1/flows/tiny"))["versions"] == [same["version"]]
+
+
+async def test_draft_is_activated_and_rolled_back(house: House) -> None:
+    first = (await house.json("GET", "/v1/flows/tiny"))["active"]
+    draft = await house.json("PUT", "/v1/flows/tiny?activate=false", 201, data=CHANGED)
+    assert not draft["active"]
+    assert (await house.json("GET", "/v1/flows/tiny"))["active"] == first
+    seen = await house.json("GET", f"/v1/flows/tiny?version={draft['version']}")
+    assert seen["nodes"]["small"]["parameters"] == {"width": 50}
+    moved = await house.json("POST", "/v1/flows/tiny/activate", json={"version": draft["version"]})
+    assert moved["active"] == draft["version"]
+    versions = (await house.json("GET", "/v1/flows/tiny/versions"))["items"]
+    assert [(row["version"], row["active"]) for row in versions] == [(draft["version"], True), (first, False)]
+    await house.json("POST", "/v1/flows/tiny/activate", json={"version": first})
+    await house.problem("POST", "/v1/flows/tiny/activate", 404, "FLOW_VERSION_NOT_FOUND", json={"version": "0" * 16})
+
+
+async def test_broken_flow_is_refused_with_every_fault_in_its_place(house: House) -> None:
+    text = "nodes:\n  photo: {type: input}\n  small: {type: resise, width: 3}\n  out: {type: save, pth: a.webp}\n"
+    document = await house.problem("PUT", "/v1/flows/broken", 422, "FLOW_INVALID", data=text)
+    places = {(fault["line"], fault["code"]) for fault in document["complaints"]}
+    assert {line for line, _ in places} >= {3, 4}
+    assert all(fault["message"] for fault in document["complaints"])
+    await house.problem("GET", "/v1/flows/broken", 404, "FLOW_NOT_FOUND")
+
+
+async def test_text_that_is_no_flow(house: House) -> None:
+    await house.problem("PUT", "/v1/flows/x", 400, "BODY_EMPTY", data=b" \n")
+    await house.problem("PUT", "/v1/flows/x", 400, "REQUEST_INVALID", data=b"\xff\xfe\x00")
+    await house.problem("PUT", "/v1/flows/x", 400, "REQUEST_INVALID", data=b"#" * 1_100_000)
+    await house.problem("PUT", "/v1/flows/x", 422, "FLOW_INVALID", data=b"a: &a [*a]")
+
+
+async def test_paused_flow_takes_runs_again_when_resumed(house: House) -> None:
+    assert (await house.json("POST", "/v1/flows/tiny/pause"))["paused"]
+    form = Multipart().field("photo", photo(), "p.jpg")
+    await house.problem("POST", "/v1/flows/tiny/runs", 409, "FLOW_PAUSED", **form.end())
+    assert not (await house.json("POST", "/v1/flows/tiny/resume"))["paused"]
+    await house.json("POST", "/v1/flows/tiny/runs", 202, **form.end())
+    await house.problem("POST", "/v1/flows/none/pause", 404, "FLOW_NOT_FOUND")
+
+
+async def test_node_types_come_with_their_schema(house: House) -> None:
+    rows = {row["type"]: row for row in (await house.json("GET", "/v1/nodes"))["items"]}
+    assert {"input", "resize", "crop", "convert", "watermark", "text", "conditional", "first", "zip", "save"} <= set(
+        rows
+    )
+    assert rows["conditional"]["outputs"] == ["then", "else"]
+    assert rows["resize"]["summary"].endswith(".")
+    assert "width" in rows["resize"]["parameters"]["properties"]

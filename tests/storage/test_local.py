@@ -1,0 +1,170 @@
+"""What only a storage in a folder has: links, a disk that fills, and folders that come and go."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import PathInvalid, StorageFull, StorageUnavailable
+from pipeline.storage import LocalStorage, open_storage
+from pipeline.storage.local import DRAFT_AGE
+
+MIB = 1024 * 1024
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> LocalStorage:
+    return LocalStorage(tmp_path / "files")
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A filesystem of 1 MiB; skips where mounting is not allowed."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)], capture_output=True).returncode:
+        pytest.skip("mounting is not allowed here")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+@pytest.fixture
+def no_large_files() -> Iterator[None]:
+    """This process may write no file beyond 1 MiB."""
+    signalled = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (MIB, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    signal.signal(signal.SIGXFSZ, signalled)
+
+
+async def pieces(*chunks: bytes) -> AsyncIterator[bytes]:
+    for chunk in chunks:
+        yield chunk
+
+
+def files(storage: LocalStorage) -> list[str]:
+    return sorted(str(path.relative_to(storage.root)) for path in storage.root.rglob("*") if path.is_file())
+
+
+async def test_no_link_leads_out(storage: LocalStorage, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "secret").write_bytes(b"secret")
+    storage.root.mkdir()
+    (storage.root / "folder").symlink_to(outside)
+    (storage.root / "file").symlink_to(outside / "secret")
+    for key in ("folder/secret", "file"):
+        with pytest.raises(PathInvalid):
+            await anext(storage.open(key))
+        with pytest.raises(PathInvalid):
+            await storage.put(key, pieces(b"overwritten"), None, "text/plain")
+        with pytest.raises(PathInvalid):
+            await storage.delete(key)
+        with pytest.raises(PathInvalid):
+            storage.local_path(key)
+    assert (outside / "secret").read_bytes() == b"secret"
+    assert os.listdir(outside) == ["secret"]
+
+
+async def test_a_link_to_the_root_itself_is_fine(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    await LocalStorage(tmp_path / "link").put("a/b", pieces(b"x"), None, "text/plain")
+    assert (tmp_path / "real/a/b").read_bytes() == b"x"
+
+
+async def test_a_full_disk_is_told_and_leaves_nothing(small_disk: Path) -> None:
+    storage = LocalStorage(small_disk)
+    await storage.put("kept", pieces(b"kept"), None, "text/plain")
+    with pytest.raises(StorageFull):
+        await storage.put("large", pieces(*[bytes(100_000)] * 30), None, "text/plain")
+    assert files(storage) == ["kept"]
+    await storage.put("small", pieces(b"fits"), None, "text/plain")
+
+
+async def test_a_limit_on_files_is_a_full_storage(storage: LocalStorage, no_large_files: None) -> None:
+    with pytest.raises(StorageFull):
+        await storage.put("large", pieces(bytes(2 * MIB)), None, "text/plain")
+    assert files(storage) == []
+
+
+async def test_a_root_that_cannot_be_is_unavailable() -> None:
+    storage = LocalStorage(Path("/proc/nowhere"))
+    with pytest.raises(StorageUnavailable):
+        await storage.check()
+    with pytest.raises(StorageUnavailable):
+        await storage.put("key", pieces(b"x"), None, "text/plain")
+
+
+async def test_a_file_cannot_be_a_folder_too(storage: LocalStorage) -> None:
+    await storage.put("a", pieces(b"x"), None, "text/plain")
+    await storage.put("b/c", pieces(b"x"), None, "text/plain")
+    for key in ("a/below", "b"):
+        with pytest.raises(PathInvalid):
+            await storage.put(key, pieces(b"y"), None, "text/plain")
+    assert files(storage) == ["a", "b/c"]
+
+
+async def test_a_delete_takes_empty_folders_and_no_others(storage: LocalStorage) -> None:
+    await storage.put("a/b/c/one", pieces(b"x"), None, "text/plain")
+    await storage.put("a/two", pieces(b"x"), None, "text/plain")
+    await storage.delete("a/b/c/one")
+    assert not (storage.root / "a/b").exists()
+    assert files(storage) == ["a/two"]
+    await storage.delete("a/two")
+    assert sorted(os.listdir(storage.root)) == [".staging"]
+
+
+async def test_what_a_killed_writer_left_goes_after_a_day(storage: LocalStorage) -> None:
+    storage.staging.mkdir(parents=True)
+    for name, age in (("put-old", DRAFT_AGE + 60), ("put-new", 60), ("an-upload", 30 * DRAFT_AGE)):
+        (storage.staging / name).write_bytes(b"x")
+        os.utime(storage.staging / name, (time.time() - age,) * 2)
+    await storage.check()
+    assert sorted(os.listdir(storage.staging)) == ["an-upload", "put-new"]
+
+
+async def test_the_folder_may_go_while_the_server_runs(storage: LocalStorage) -> None:
+    await storage.put("a", pieces(b"x"), None, "text/plain")
+    (storage.root / "a").unlink()
+    storage.staging.rmdir()
+    storage.root.rmdir()
+    await storage.put("a", pieces(b"y"), None, "text/plain")
+    assert files(storage) == ["a"]
+
+
+async def test_bytes_are_on_the_disk_before_they_are_seen_and_names_before_put_returns(
+    storage: LocalStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[tuple[str, bool]] = []
+    threads: set[int] = set()
+    fsync, target = os.fsync, storage.root / "a/b/key"
+
+    def noted(descriptor: int) -> None:
+        fsync(descriptor)
+        path = Path(os.readlink(f"/proc/self/fd/{descriptor}"))
+        name = "draft" if path.name.startswith("put-") else str(path.relative_to(storage.root))
+        synced.append((name, target.exists()))
+        threads.add(threading.get_ident())
+
+    monkeypatch.setattr(os, "fsync", noted)
+    await storage.put("a/b/key", pieces(b"bytes"), 5, "text/plain")
+    assert synced[0] == ("draft", False)
+    assert sorted(synced[1:]) == [(".", True), ("a", True), ("a/b", True)]
+    assert threading.get_ident() not in threads, "the event loop waited for the disk"
+
+
+async def test_addresses() -> None:
+    absolute, relative = open_storage("file:///srv/safe%20light"), open_storage("file://./data/files")
+    assert isinstance(absolute, LocalStorage) and absolute.root == Path("/srv/safe light")
+    assert isinstance(relative, LocalStorage) and relative.root == Path.cwd() / "data/files"

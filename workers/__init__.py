@@ -1,0 +1,1 @@
+"""The arq side: a process that takes runs from the queues and executes them."""
