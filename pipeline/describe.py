@@ -146,10 +146,10 @@ def _body(contents: Contents) -> openapi.RequestBody | None:
 
 def _contents(contents: Contents) -> dict[str, openapi.MediaType]:
     several = contents if isinstance(contents, Sequence) else [contents]
-    return dict(_media(content) for content in several if content is not None)
+    return dict(_typed(content) for content in several if content is not None)
 
 
-def _media(content: Content) -> tuple[str, openapi.MediaType]:
+def _typed(content: Content) -> tuple[str, openapi.MediaType]:
     if isinstance(content, Raw):
         return content.media_type, openapi.MediaType.model_validate({"schema": content.schema})
     return "application/json", openapi.MediaType(schema=PydanticSchema(schema_class=content))

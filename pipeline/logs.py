@@ -57,9 +57,13 @@ def _shared() -> list[Processor]:
 
 
 def _renderers(form: Literal["console", "json"]) -> list[Processor]:
-    if form == "json":
-        return [structlog.processors.format_exc_info, _redact_traceback, structlog.processors.JSONRenderer(_dumps)]
-    return [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+    # A pretty traceback would show the values of variables, secrets among them.
+    plain = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)
+    return [
+        structlog.processors.format_exc_info,
+        _redact_traceback,
+        structlog.processors.JSONRenderer(_dumps) if form == "json" else plain,
+    ]
 
 
 def _dumps(line: Any, **_: Any) -> str:

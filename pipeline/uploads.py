@@ -24,6 +24,7 @@ from pipeline.errors import (
     OffsetMismatch,
     RecordsUnavailable,
     SafelightError,
+    SandboxClosed,
     StorageFull,
     StorageUnavailable,
     TypeMismatch,
@@ -49,7 +50,7 @@ MANIFEST = ".json"
 
 REFUSALS = (FileTooLarge, BodyTooLong, TypeNotAllowed, TypeMismatch)
 """What ends an upload for good while its bytes arrive."""
-RESUMABLE = (BodyIncomplete, StorageUnavailable, StorageFull, RecordsUnavailable)
+RESUMABLE = (BodyIncomplete, StorageUnavailable, StorageFull, RecordsUnavailable, SandboxClosed)
 """What an upload survives when it is finished: more bytes may come, or the fault may be over in a moment."""
 
 OnStored = Callable[[Grant, File], Awaitable[None]]
@@ -109,17 +110,10 @@ class Uploads:
         """
         try:
             await self._open_upload(grant, id)
+            async with self._held(id):
+                return await self._finish_or_forget(grant, await self._open_upload(grant, id))
         except UploadNotFound:
             return await self._finished_before(grant, id)
-        async with self._held(id):
-            upload = await self._open_upload(grant, id)
-            try:
-                return await self._finish(grant, upload)
-            except RESUMABLE:
-                raise
-            except SafelightError:
-                await self._to_the_end(self._quietly(self._forget(upload)))
-                raise
 
     async def accept(self, grant: Grant, intake: Intake, chunks: AsyncIterable[bytes]) -> File:
         """Take a whole file in one go; when this raises, or is cancelled, nothing of it is left."""
@@ -268,6 +262,15 @@ class Uploads:
                 await self._records.uploads.lock(id, holder, LEASE)
 
     # When they are all there
+
+    async def _finish_or_forget(self, grant: Grant, upload: Upload) -> File:
+        try:
+            return await self._finish(grant, upload)
+        except RESUMABLE:
+            raise
+        except SafelightError:
+            await self._to_the_end(self._quietly(self._forget(upload)))
+            raise
 
     async def _finish(self, grant: Grant, upload: Upload) -> File:
         rules, storage = self._rules(grant, upload.intake), self._storage(upload)

@@ -344,6 +344,16 @@ async def test_a_finish_that_broke_off_after_the_promotion_can_be_sent_again(cor
     assert await read(core, file) == body and file.sha256 == hashlib.sha256(body).hexdigest()
 
 
+async def test_two_finishes_at_once_make_one_file(core: Core, grant: Grant) -> None:
+    upload = await core.uploads.begin(grant, Intake())
+    await core.uploads.append(grant, upload.id, 0, pieces(picture()))
+    answers = await asyncio.gather(*(core.uploads.finish(grant, upload.id) for _ in range(4)), return_exceptions=True)
+    files = [answer for answer in answers if not isinstance(answer, UploadBusy)]
+    made = await core.records.files.get(upload.id)
+    assert files and files == [made] * len(files)
+    assert await events(core, upload.id) == ["file.uploaded", "file.stored"]
+
+
 # keep, delete, sweep
 
 
@@ -398,3 +408,27 @@ async def test_without_redis_nothing_is_accepted_and_nothing_left(core: Core, gr
         with pytest.raises(RecordsUnavailable):
             await lost.uploads.begin(grant, Intake())
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+async def test_a_whole_file_costs_two_round_trips(core: Core, grant: Grant, redis: Redis) -> None:
+    await core.uploads.accept(grant, Intake(), pieces(b"the scripts are known now"))
+    await redis.config_resetstat()
+    await core.uploads.accept(grant, Intake(name="p.png"), pieces(picture()))
+    calls = {name: facts["calls"] for name, facts in (await redis.info("commandstats")).items()}
+    assert calls["cmdstat_evalsha"] == 2
+    assert {name for name in calls if name.removeprefix("cmdstat_") in ("mget", "hmget", "hgetall", "watch")} == set()
+
+
+async def test_a_delete_that_cannot_be_recorded_is_not_told_as_done(core: Core, grant: Grant, redis: Redis) -> None:
+    file = await core.uploads.accept(grant, Intake(), pieces(b"still on record"))
+    upload = await core.uploads.begin(grant, Intake())
+    await redis.config_set("maxmemory", 1)  # a server that takes no more writes
+    try:
+        for act in (core.uploads.delete(grant, file.id), core.uploads.abort(grant, upload.id)):
+            with pytest.raises(RecordsUnavailable):
+                await act
+    finally:
+        await redis.config_set("maxmemory", 0)
+    assert await core.records.files.get(file.id) == file
+    await core.uploads.delete(grant, file.id)
+    await core.uploads.abort(grant, upload.id)

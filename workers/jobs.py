@@ -112,6 +112,7 @@ class Attempt:
             log.info("run_ended", flow=self._run.flow)
         except asyncio.CancelledError:
             await self._leave()
+            await self._hand_back()
             raise
         except RunCancelled:
             log.info("run_cancelled", flow=self._run.flow)
@@ -157,6 +158,7 @@ class Attempt:
             self._tools,
             self._marks.emit,
             self._sandbox,
+            date=self._run.created_at,
             timeout=limit,
             node_timeout=self._core.settings.node_timeout,
         )
@@ -213,6 +215,7 @@ class Attempt:
         if error.retryable and self._tries < most:
             log.warning("run_postponed", code=error.code, tries=self._tries, exc_info=error)
             await self._leave()
+            await self._hand_back()
             raise _later(self._tries) from error
         log.info("run_failed", code=error.code, node=error.node, reason=error.message, exc_info=error.__cause__)
         await self._fail(Problem(code=error.code, message=error.message, node=error.node))
@@ -221,6 +224,11 @@ class Attempt:
         nodes = {id: _closed(state) for id, state in (dict(self._run.nodes) | self._marks.states).items()}
         await self._core.records.runs.fail(self._run.id, self._run.attempt, problem, nodes, now())
         await self._leave()
+
+    async def _hand_back(self) -> None:
+        """Say that the run waits in the queue again, where its job already is."""
+        with contextlib.suppress(RecordsUnavailable):
+            await asyncio.shield(self._core.records.runs.release(self._run.id, self._run.attempt, now()))
 
     async def _leave(self) -> None:
         """Take away the bytes of outputs that will never be seen, also when this worker is being stopped."""

@@ -1,4 +1,4 @@
-"""The web application: one table of endpoints, one door in front of it, and the process that serves it."""
+"""The web application: one table of endpoints, one gate in front of it, and the process that serves it."""
 
 from __future__ import annotations
 
@@ -95,13 +95,13 @@ def _common_errors(endpoint: Endpoint) -> tuple[type[SafelightError], ...]:
 
 def create_app(core: Core) -> web.Application:
     """Everything that is served over HTTP on `core`; it belongs behind `server.Runner`."""
-    door = Door(core)
-    app = web.Application(middlewares=[door.middleware()], handler_args=LIMITS)
+    gate = Gate(core)
+    app = web.Application(middlewares=[gate.middleware()], handler_args=LIMITS)
     for endpoint in ENDPOINTS:
         for method in ("GET", "HEAD") if endpoint.method == "GET" else (endpoint.method,):
-            app.router.add_route(method, endpoint.path, door.behind(endpoint), expect_handler=_wait_for_body)
-    app.on_response_prepare.append(door.on_prepare)
-    app[DOOR] = door
+            app.router.add_route(method, endpoint.path, gate.behind(endpoint), expect_handler=_wait_for_body)
+    app.on_response_prepare.append(gate.on_prepare)
+    app[GATE] = gate
     return app
 
 
@@ -109,7 +109,7 @@ async def _wait_for_body(request: web.Request) -> None:
     """Say nothing to `Expect: 100-continue` yet; `Body` does, once it is sure that the bytes are wanted."""
 
 
-class Door:
+class Gate:
     """What every request passes: its id, its key, and one shape for everything that goes wrong."""
 
     def __init__(self, core: Core) -> None:
@@ -176,9 +176,11 @@ class Door:
         """End event streams and wait for every other answer; connections close after what they carry now."""
         self._draining = True
         await self._streams.close()
-        with suppress(TimeoutError):
+        try:
             async with asyncio.timeout(seconds):
                 await self._idle.wait()
+        except TimeoutError:
+            log.warning("answers_cut", count=self._answering)
 
     async def _timed(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         started = time.perf_counter()
@@ -206,7 +208,7 @@ class Door:
             return _told(request, error)
 
 
-DOOR = web.AppKey("door", Door)
+GATE = web.AppKey("gate", Gate)
 
 
 def _told(request: web.Request, error: Exception) -> web.Response:
@@ -260,7 +262,7 @@ async def serve(settings: Settings, *, door: socket.socket | None = None) -> Non
     async with open_core(settings) as core, _beside(_follow_flows(core)):
         with suppress(RecordsUnavailable):
             await _load_flows(core)  # so that the first request finds them
-        await core.headers.start()
+        await _either(core.headers.start(), stop.wait())
         app = create_app(core)
         runner = Runner(app, shutdown_timeout=LAST_WORDS)
         await runner.setup()
@@ -270,9 +272,19 @@ async def serve(settings: Settings, *, door: socket.socket | None = None) -> Non
             await stop.wait()
             await site.stop()
             # Before the runner's own end, which reads no more bytes of an upload that is under way.
-            await app[DOOR].drain(settings.grace)
+            await app[GATE].drain(settings.grace)
         finally:
             await runner.cleanup()
+
+
+async def _either(first: Coroutine[Any, Any, Any], second: Coroutine[Any, Any, Any]) -> None:
+    """Wait for one of two acts, not for the other; raises what the one that was done has met."""
+    acts = [asyncio.create_task(first), asyncio.create_task(second)]
+    done, pending = await asyncio.wait(acts, return_when=asyncio.FIRST_COMPLETED)
+    for act in pending:
+        act.cancel()
+    for act in done:
+        act.result()
 
 
 @asynccontextmanager
@@ -282,8 +294,9 @@ async def _beside(act: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        while not task.done():  # a cancellation that meets one of a library's own can be lost
+            task.cancel()
+            await asyncio.wait([task], timeout=1)
 
 
 async def _follow_flows(core: Core) -> None:

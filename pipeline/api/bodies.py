@@ -63,7 +63,7 @@ class Body:
         raise StopAsyncIteration
 
     async def read(self) -> bytes:
-        """The next bytes, b"" after the last; raises `BodyTimeout`, `BodyTooSlow`, or `RequestInvalid` for bad framing."""
+        """The next bytes, b"" after the last; raises `BodyTimeout`, `BodyTooSlow` or `RequestInvalid` (bad framing)."""
         await self._begin()
         self._check_pace()
         try:

@@ -18,7 +18,7 @@ from pipeline.cli.target import Target
 
 BLOCK = 2**18
 ENDED = ("completed", "failed", "cancelled")
-RECONNECTS = 10
+RECONNECTS = 40
 RECONNECT_PAUSE = 0.5
 SILENCE = 60.0
 """Seconds without a byte, not even a comment, after which an event stream counts as lost."""
@@ -99,6 +99,9 @@ class Client:
                     return
             except (aiohttp.ClientError, TimeoutError):
                 pass
+            except Refusal as refusal:
+                if refusal.code is not Exit.UNREACHABLE:
+                    raise
             lost += 1
             await asyncio.sleep(RECONNECT_PAUSE)
         raise self._unreachable()

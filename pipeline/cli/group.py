@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import json
 import signal
 import socket
 import sys
@@ -50,7 +51,9 @@ class Parts:
         self._environ = environ
         self._door = door
         self._redis = redis
-        self._group = Group(speaker())
+        self._speak = speaker()
+        self._group = Group(self._speak)
+        self._unready = b""
         self._valkey = valkey(settings.data_dir, redis, claim)
         self._webs: list[Child] = []
         self._workers: list[Child] = []
@@ -85,7 +88,11 @@ class Parts:
         await self._wait_for_flows(stopped)
 
     async def _is_ready(self) -> bool:
-        return await status_of(self._door.getsockname(), "/readyz") == 200
+        status, body = await asked(self._door.getsockname(), "/readyz")
+        if status == 503 and body != self._unready:
+            self._unready = body
+            self._speak("web", f"is not ready yet: {_reasons(body)}")
+        return status == 200
 
     async def _wait_for_flows(self, stopped: asyncio.Event) -> None:
         """Return once the flows of the folder can be triggered; web processes read them in the order of names."""
@@ -96,7 +103,8 @@ class Parts:
         deadline = time.monotonic() + FLOWS_LIMIT
         path = f"/v1/flows/{quote(last)}"
         while not stopped.is_set() and time.monotonic() < deadline:
-            if await status_of(self._door.getsockname(), path, keys[0]) == 200:
+            status, _ = await asked(self._door.getsockname(), path, keys[0])
+            if status == 200:
                 return
             await asyncio.sleep(LOOK_AGAIN)
 
@@ -118,10 +126,20 @@ class Parts:
 
     async def _ready(self, child: Child, answered: Callable[[], Awaitable[bool]], stopped: asyncio.Event) -> None:
         deadline = time.monotonic() + START_LIMIT
-        while not stopped.is_set() and not await answered():
+        while not await self._unless(stopped, child, answered):
+            if stopped.is_set():
+                return
             if child.deaths >= HOPELESS or time.monotonic() > deadline:
                 raise Refusal(f"The part {child.name} does not start.", self._last_words(child), Exit.FAILED)
             await asyncio.sleep(LOOK_AGAIN)
+
+    async def _unless(self, stopped: asyncio.Event, child: Child, answered: Callable[[], Awaitable[bool]]) -> bool:
+        """What `answered` says; False as soon as we are stopped or the child is beyond hope."""
+        asking = asyncio.ensure_future(answered())
+        while not asking.done() and not stopped.is_set() and child.deaths < HOPELESS:
+            await asyncio.wait({asking}, timeout=LOOK_AGAIN)
+        asking.cancel()
+        return asking.done() and not asking.cancelled() and asking.result()
 
     def _last_words(self, child: Child) -> str:
         log = self._settings.data_dir / "valkey" / LOG
@@ -138,8 +156,9 @@ class Parts:
             stopped.set()
 
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, ask)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup sets it
+                loop.add_signal_handler(number, ask)
         return stopped
 
 
@@ -150,12 +169,13 @@ def listening(host: str, port: int) -> Iterator[socket.socket]:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         door = socket.create_server(address[:2], family=family, backlog=1024)
     except OSError as cause:
-        raise _refused(host, port, cause) from cause
+        raise refused_address(host, port, cause) from cause
     with door:
         yield door
 
 
-def _refused(host: str, port: int, cause: OSError) -> Refusal:
+def refused_address(host: str, port: int, cause: OSError) -> Refusal:
+    """Why nothing can listen at an address, for people."""
     if cause.errno == errno.EADDRINUSE:
         return Refusal(
             f"The port {port} on {host} is taken by another program.",
@@ -165,20 +185,29 @@ def _refused(host: str, port: int, cause: OSError) -> Refusal:
     return Refusal(f"Nothing can listen on {host}:{port}: {cause.strerror}.", code=Exit.FAILED)
 
 
-async def status_of(address: Any, path: str, key: str | None = None) -> int:
-    """The status with which the web server at a socket's address answers a GET, 0 when it does not."""
+async def asked(address: Any, path: str, key: str | None = None) -> tuple[int, bytes]:
+    """Status and body with which the web server at a socket's address answers a GET; status 0 when it does not."""
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address[0], address[0])  # noqa: S104
     lines = [f"GET {path} HTTP/1.1", "Host: localhost", "Connection: close"]
     lines += [f"Authorization: Bearer {key}"] if key else []
     try:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(START_LIMIT):
             reader, writer = await asyncio.open_connection(host, address[1])
-            writer.write("\r\n".join([*lines, "", ""]).encode())
-            words = (await reader.readline()).split()
-            writer.close()
+            try:
+                writer.write("\r\n".join([*lines, "", ""]).encode())
+                head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+            finally:
+                writer.close()
     except (OSError, TimeoutError):
-        return 0
-    return int(words[1]) if len(words) > 1 else 0
+        return 0, b""
+    return (int(head.split()[1]), body) if head.startswith(b"HTTP/") else (0, b"")
+
+
+def _reasons(body: bytes) -> str:
+    try:
+        return " ".join(json.loads(body)["reasons"])
+    except (ValueError, KeyError, TypeError):
+        return "it gives no reason"
 
 
 def speaker() -> Callable[[str, str], None]:

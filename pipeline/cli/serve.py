@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Callable, Coroutine
@@ -26,6 +27,7 @@ def web(
 ) -> None:
     """Serve HTTP until SIGTERM or SIGINT."""
     from pipeline.api.app import serve
+    from pipeline.cli.group import refused_address
     from pipeline.logs import configure_logs
     from pipeline.settings import load_settings
 
@@ -33,7 +35,12 @@ def web(
     environ = os.environ | {name: str(value) for name, value in given.items() if value is not None}
     settings = load_settings(environ=environ)
     configure_logs(settings.log_format, settings.log_level)
-    run_fast(serve(settings, door=None if fd is None else inherited(fd)))
+    try:
+        run_fast(serve(settings, door=None if fd is None else inherited(fd)))
+    except OSError as cause:
+        if cause.errno not in (errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EACCES):
+            raise
+        raise refused_address(settings.host, settings.port, cause) from cause
 
 
 @commands.command()

@@ -29,6 +29,8 @@ def flows_folder(configured: Path, data: Path) -> Path:
     folder = data / "flows"
     shipped = next((each for each in STARTER_FLOWS if each.is_dir()), None)
     if not folder.is_dir() and shipped is not None:
-        shutil.copytree(shipped, folder)
+        draft = data / ".flows"  # so that a copy that was cut short is not taken for the whole
+        shutil.rmtree(draft, ignore_errors=True)
+        shutil.copytree(shipped, draft).rename(folder)
     folder.mkdir(exist_ok=True)
     return folder

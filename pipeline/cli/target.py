@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -21,8 +22,9 @@ Key = Annotated[
 ]
 Data = Annotated[
     Path | None,
-    typer.Option("--data", help="Data folder of `safelight up`; else the configured one.", file_okay=False),
+    typer.Option("--data", envvar="SAFELIGHT_DATA_DIR", help="Data folder; else the configured one.", file_okay=False),
 ]
+DATA = Path("data")
 NOTE = "up.json"
 
 
@@ -38,11 +40,19 @@ def target(url: str | None, key: str | None, data: Path | None) -> Target:
     """The server and key meant by the options, the note of a running `up`, or the settings here."""
     if url and key:
         return Target(url.rstrip("/"), key)
+    # Reading settings takes longer than many a command; without a config file the note says all there is to say.
+    note = None if configured(os.environ) else running(data or DATA)
+    if note and note["api_key"]:
+        return Target((url or note["address"]).rstrip("/"), key or note["api_key"])
+    return _configured_target(url, key, data)
+
+
+def _configured_target(url: str | None, key: str | None, data: Path | None) -> Target:
     settings = settings_here(data)
     note = running(settings.data_dir) or {}
-    address = (url or note.get("address") or settings.base_url).rstrip("/")
+    address = url or note.get("address") or settings.base_url
     keys = [known for project in settings.projects.values() for known in project.api_keys]
-    return Target(address, key or next(iter(keys), ""))
+    return Target(address.rstrip("/"), key or next(iter(keys), ""))
 
 
 def settings_here(data: Path | None, config: Path | None = None) -> Settings:
@@ -65,7 +75,7 @@ def settings_here(data: Path | None, config: Path | None = None) -> Settings:
     return settings.model_copy(update={"redis_url": note["redis_url"], "flows_dir": Path(note["flows"])})
 
 
-def configured(environ: dict[str, str]) -> bool:
+def configured(environ: Mapping[str, str]) -> bool:
     """Whether a config file is named, or lies in the current folder."""
     return bool(environ.get("SAFELIGHT_CONFIG")) or Path("safelight.yaml").exists()
 

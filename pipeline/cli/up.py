@@ -60,12 +60,15 @@ async def _up(wish: Wish) -> None:
     from pipeline.cli.claim import claimed, noted
     from pipeline.cli.embedded import redis_url, socket_in
     from pipeline.cli.group import Parts, listening
+    from pipeline.settings import demo_settings
 
     environ, settings = _settled(wish)
     with ExitStack() as stack:
         claim = stack.enter_context(claimed(settings.data_dir))
         door = stack.enter_context(listening(settings.host, settings.port))
         path = stack.enter_context(socket_in(settings.data_dir))
+        if not configured(environ):
+            environ["SAFELIGHT_CONFIG"] = str(demo_settings(settings.data_dir))
         environ |= {"SAFELIGHT_REDIS_URL": redis_url(path), "SAFELIGHT_PORT": str(door.getsockname()[1])}
         flows = flows_folder(settings.flows_dir, settings.data_dir)
         environ["SAFELIGHT_FLOWS_DIR"] = str(flows)
@@ -81,8 +84,6 @@ async def _up(wish: Wish) -> None:
 
 def _settled(wish: Wish) -> tuple[dict[str, str], Settings]:
     """The environment that every part gets, and the settings they will read from it."""
-    from pipeline.settings import demo_settings
-
     environ = dict(os.environ)
     given = {"DATA_DIR": wish.data, "HOST": wish.host, "PORT": wish.port}
     environ |= {f"SAFELIGHT_{name}": str(value) for name, value in given.items() if value is not None}
@@ -90,8 +91,6 @@ def _settled(wish: Wish) -> tuple[dict[str, str], Settings]:
         environ.setdefault("SAFELIGHT_LOG_LEVEL", "warning")
     settings = _reloaded(environ)
     environ["SAFELIGHT_DATA_DIR"] = str(settings.data_dir)
-    if not configured(environ):
-        environ["SAFELIGHT_CONFIG"] = str(demo_settings(settings.data_dir))
     return environ, settings
 
 

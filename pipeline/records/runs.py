@@ -210,6 +210,20 @@ return whole(id)
 """
 )
 
+RELEASE_LUA = (
+    RUN_LUA
+    + """
+local id, attempt, at, place = take(), take(), take(), take()
+local run = turn(id, attempt, {running = true})
+if not run then return false end
+redis.call('HDEL', P .. 'run:' .. id, 'started_at')
+redis.call('DEL', P .. 'run:' .. id .. ':nodes')
+move(run, 'queued', place)
+tell('run.queued', run, at)
+return whole(id)
+"""
+)
+
 STRANDED_LUA = (
     RUN_LUA
     + """
@@ -293,6 +307,10 @@ class Runs(Room):
         if isinstance(row, bytes):
             raise _refusal(run_id, row.decode())
         return _read(row)
+
+    async def release(self, run_id: str, attempt: int, at: datetime) -> Run | None:
+        """Hand a running attempt back to the queue, as if it had not begun; None when it is not running."""
+        return _step(await self._call(RELEASE_LUA, run_id, attempt, at.isoformat(), score(at)))
 
     async def stranded(self, before: datetime, limit: int = 100) -> list[Run]:
         """Runs that were queued by `before` and have not begun, the oldest first."""

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,25 +24,42 @@ SAFELIGHT = str(Path(sys.executable).with_name("safelight"))
 
 @dataclass(frozen=True)
 class Stack:
-    """Where it runs and its demo project's key."""
+    """Where it runs, its demo project's key, and the line it asks its user to paste."""
 
     address: str
     key: str
     data: Path
     pids: dict[str, int]
+    curl: str
+
+
+@contextmanager
+def running_stack(data: Path, **variables: str) -> Iterator[Stack]:
+    """`safelight up` on a free port with these SAFELIGHT_ variables, ended as Ctrl-C ends it."""
+    command = [SAFELIGHT, "up", "--json", "--port", "0", "--data", str(data)]
+    environ = os.environ | {"SAFELIGHT_FLOWS_DIR": "flows"} | variables
+    program = subprocess.Popen(command, stdout=subprocess.PIPE, env=environ)
+    assert program.stdout is not None
+    try:
+        told = json.loads(program.stdout.readline())
+        yield Stack(told["address"], told["api_key"], data, told["pids"], told["curl"])
+    finally:
+        program.send_signal(signal.SIGINT)
+        assert program.wait(40) == 0
+        program.stdout.close()
 
 
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    data = tmp_path_factory.mktemp("up")
-    command = [SAFELIGHT, "up", "--json", "--port", "0", "--data", str(data)]
-    program = subprocess.Popen(command, stdout=subprocess.PIPE, env=os.environ | {"SAFELIGHT_FLOWS_DIR": "flows"})
-    assert program.stdout is not None
-    told = json.loads(program.stdout.readline())
-    yield Stack(told["address"], told["api_key"], data, told["pids"])
-    program.send_signal(signal.SIGTERM)
-    assert program.wait(40) == 0
-    program.stdout.close()
+    with running_stack(tmp_path_factory.mktemp("up")) as stack:
+        yield stack
+
+
+@asynccontextmanager
+async def client_of(stack: Stack) -> AsyncIterator[Client]:
+    headers = {"Authorization": f"Bearer {stack.key}"}
+    async with aiohttp.ClientSession(stack.address, headers=headers) as session:
+        yield Client(session)
 
 
 @dataclass(frozen=True)
@@ -77,6 +95,5 @@ class Client:
 
 @pytest.fixture
 async def client(stack: Stack) -> AsyncIterator[Client]:
-    headers = {"Authorization": f"Bearer {stack.key}"}
-    async with aiohttp.ClientSession(stack.address, headers=headers) as session:
-        yield Client(session)
+    async with client_of(stack) as client:
+        yield client

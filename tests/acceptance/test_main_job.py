@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from pipeline.cli.up import curl
 from tests.acceptance.conftest import Client, Stack
 from tests.nodes.studio import PHOTO, PHOTO_SIZE, difference, opened
 
@@ -36,8 +35,7 @@ def resized(photo: Path, size: tuple[int, int]) -> Image.Image:
 
 
 async def test_the_line_that_up_prints_does_what_it_says(stack: Stack, tmp_path: Path) -> None:
-    line = curl({"address": stack.address, "api_key": stack.key})
-    told = subprocess.run(shlex.split(line), capture_output=True, check=True).stdout
+    told = subprocess.run(shlex.split(stack.curl), capture_output=True, check=True).stdout
     (output,) = checked(json.loads(told))
     fetched = subprocess.run(["curl", "-sS", output["url"]], capture_output=True, check=True).stdout
     assert hashlib.sha256(fetched).hexdigest() == output["sha256"]

@@ -69,6 +69,20 @@ async def test_file_larger_than_any_buffer_arrives_whole(house: House) -> None:
         assert await answer.read() == noise
 
 
+@pytest.mark.parametrize("step", [1, 2, 7, 4099])
+async def test_form_in_pieces_of_any_size_arrives_whole(house: House, step: int) -> None:
+    tricky = b"\r\n--frontie\r\n--fronti\r\n-\r\r\n--" * 20
+    form = Multipart().field("metadata", '{"k": "v"}').field("a", tricky, "a.bin").field("b", b"\r\n", "b.bin").end()
+
+    async def pieces():
+        for start in range(0, len(form["data"]), step):
+            yield form["data"][start : start + step]
+
+    answer = await house.json("POST", "/v1/files", 201, data=pieces(), headers=form["headers"])
+    digests = [file["sha256"] for file in answer["items"]]
+    assert digests == [hashlib.sha256(content).hexdigest() for content in (tricky, b"\r\n")]
+
+
 async def test_list_goes_on_with_its_cursor_and_shows_no_other_project(house: House) -> None:
     sent = [await house.send(b"%d" % number, f"{number}.txt") for number in range(5)]
     await house.send(b"theirs", key="other-key")

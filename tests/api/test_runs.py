@@ -11,7 +11,7 @@ from typing import Any
 
 from PIL import Image
 
-from .house import House, Multipart, photo
+from .house import TINY, House, Multipart, photo
 
 RUNS = "/v1/flows/tiny/runs"
 BEYOND = """
@@ -128,6 +128,42 @@ async def test_project_events_tell_of_everything(house: House) -> None:
         await events.aclose()
     assert [event["event"] for event in seen] == ["file.uploaded", "file.stored", "file.deleted"]
     assert {event["data"]["subject"] for event in seen} == {file["id"]}
+
+
+async def test_head_of_a_stream_ends(house: House) -> None:
+    async with house.ask("HEAD", "/v1/events") as answer:
+        assert (answer.status, answer.headers["Content-Type"]) == (200, "text/event-stream")
+
+
+async def test_followers_that_leave_free_their_connections(house: House) -> None:
+    async def blocked() -> int:
+        return int((await house.redis.info("clients"))["blocked_clients"])
+
+    before = await blocked()
+    async with house.ask("GET", "/v1/events") as one, house.ask("GET", "/v1/events") as two:
+        assert await one.content.readline() == await two.content.readline() == b"retry: 2000\n"
+        async with asyncio.timeout(10):
+            while await blocked() < before + 2:
+                await asyncio.sleep(0.02)
+        one.close()
+        two.close()
+    async with asyncio.timeout(10):
+        while await blocked() > before:
+            await asyncio.sleep(0.02)
+
+
+async def test_input_sent_without_a_file_name(house: House, worker: Worker) -> None:
+    named = Multipart().field("photo", photo()).end()
+    run = await house.json("POST", RUNS + "?wait=60", 200, **named)
+    assert run["status"] == "completed"
+
+
+async def test_run_on_another_version_and_queue(house: House, worker: Worker) -> None:
+    draft = await house.json("PUT", "/v1/flows/tiny?activate=false", 201, data=TINY.replace("width: 40", "width: 20"))
+    file = await house.send(photo(), "p.jpg")
+    ask = {"inputs": {"photo": [{"file": file["id"]}]}, "version": draft["version"], "queue": "interactive"}
+    run = await house.json("POST", RUNS + "?wait=60", 200, json=ask)
+    assert (run["version"], run["outputs"][0]["width"]) == (draft["version"], 20)
 
 
 async def test_run_that_fails_says_where_and_why(house: House, worker: Worker) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,26 @@ class Shell:
 
     def json(self, *words: object, check: int = 0, **more: str) -> Any:
         return json.loads(self(*words, "--json", check=check, **more).stdout)
+
+
+def on_terminal(folder: Path, *words: object) -> tuple[int, str]:
+    """Exit code and everything shown when the command runs on a terminal of 100 columns."""
+    leader, follower = pty.openpty()
+    program = subprocess.Popen(
+        [COMMAND, *map(str, words)],
+        cwd=folder,
+        env=environ(TERM="xterm", COLUMNS="100"),
+        stdin=subprocess.DEVNULL,
+        stdout=follower,
+        stderr=follower,
+    )
+    os.close(follower)
+    shown = b""
+    with suppress(OSError):  # reading ends with an error once the other side is closed
+        while block := os.read(leader, 65536):
+            shown += block
+    os.close(leader)
+    return program.wait(60), shown.decode()
 
 
 def until(condition: Callable[[], Any], seconds: float = 30) -> Any:

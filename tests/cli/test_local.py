@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import pty
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
 from PIL import Image
 
-from tests.cli.conftest import COMMAND, PHOTO, ROOT, Shell, environ
+from tests.cli.conftest import PHOTO, ROOT, Shell, on_terminal
 
 NO_REDIS = {"SAFELIGHT_REDIS_URL": "redis://127.0.0.1:1/0"}
 RESIZE = """\
@@ -127,22 +124,6 @@ def test_an_output_never_leaves_the_folder_through_a_link(shell: Shell, photos: 
 
 def test_a_terminal_shows_bars(shell: Shell, photos: Sequence[Path]) -> None:
     (shell.folder / "small.yaml").write_text(RESIZE)
-    leader, follower = pty.openpty()
-    words = [COMMAND, "run", "small.yaml", "photos/*.jpg", "--local"]
-    program = subprocess.Popen(
-        words, cwd=shell.folder, env=environ(TERM="xterm", COLUMNS="100"), stdout=follower, stderr=follower
-    )
-    os.close(follower)
-    shown = b""
-    while True:
-        try:
-            block = os.read(leader, 65536)
-        except OSError:  # the other side is closed
-            break
-        if not block:
-            break
-        shown += block
-    os.close(leader)
-    assert program.wait(60) == 0
-    text = shown.decode()
+    code, text = on_terminal(shell.folder, "run", "small.yaml", "photos/*.jpg", "--local")
+    assert code == 0
     assert "\x1b[" in text and "━" in text and "  small" in text and "✓ photos/photo 1.jpg: completed" in text

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from tests.cli.conftest import PHOTO, ROOT, Shell, Up, environ, until
+from tests.cli.conftest import PHOTO, ROOT, Shell, Up, environ, on_terminal, until
 
 TWO = """\
 nodes:
@@ -43,6 +43,11 @@ def test_a_run_prints_steps_and_addresses(safelight: Shell, up: Up) -> None:
     lines = safelight("run", "profile-picture", PHOTO).stdout.splitlines()
     assert lines[0] == f"{PHOTO}: queued" and any("square completed in" in line for line in lines)
     assert lines[-1].strip().startswith(f"{up.address}/v1/files/")
+
+
+def test_a_terminal_shows_a_bar_for_bytes_and_nodes(safelight: Shell) -> None:
+    code, text = on_terminal(safelight.folder, "run", "profile-picture", PHOTO)
+    assert code == 0 and "━" in text and "  square" in text and "completed, run" in text
 
 
 def test_many_files_run_side_by_side(safelight: Shell, photos: Sequence[Path]) -> None:
@@ -211,9 +216,12 @@ def test_the_demo_project_is_shown_with_its_keys(safelight: Shell, up: Up) -> No
     assert up.key not in safelight("projects", "--json").stdout
 
 
-def test_a_lost_record_comes_back_from_its_manifest(safelight: Shell, photos: Sequence[Path]) -> None:
-    run = safelight.json("run", "profile-picture", photos[0])
-    before = safelight.json("files", "show", run["outputs"][0]["id"])
-    done = safelight.json("index", "rebuild")
-    assert done["restored"] == 0 and done["known"] >= 2 and done["unsound"] == []
-    assert safelight.json("files", "show", before["id"]) == before
+def test_rebuilding_leaves_records_alone_and_names_what_lies(safelight: Shell, up_folder: Path) -> None:
+    odd = up_folder / "data" / "files" / "demo" / "odd.txt"
+    odd.write_text("x")
+    odd.with_name("odd.txt.json").write_text("{}")
+    done = safelight.json("index", "rebuild", check=1)
+    odd.unlink()
+    odd.with_name("odd.txt.json").unlink()
+    assert done["restored"] == 0 and done["known"] > 0 and done["skipped"] == []
+    assert [line.partition(":")[0] for line in done["unsound"]] == [str(odd) + ".json"]

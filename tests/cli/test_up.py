@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import stat
 import subprocess
 import urllib.error
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from tests.cli.conftest import COMMAND, PHOTO, ROOT, Shell, Up, alive, descendants, environ, running, until
 
@@ -42,17 +45,6 @@ def test_it_starts_ready_and_ends_clean(tmp_path: Path) -> None:
         assert up.log.read_text() == ""  # the happy path is quiet
 
 
-def test_what_was_stored_is_there_after_a_restart(tmp_path: Path) -> None:
-    shell = Shell(tmp_path)
-    with running(tmp_path) as up:
-        run = shell.json("run", "profile-picture", PHOTO)
-        key = up.key
-        assert up.stop() == 0
-    with running(tmp_path) as up:
-        assert up.key == key
-        assert shell.json("runs", "show", run["id"])["status"] == "completed"
-
-
 def test_nothing_outlives_a_killed_up_and_its_records_are_kept(tmp_path: Path) -> None:
     shell = Shell(tmp_path)
     with running(tmp_path) as up:
@@ -60,8 +52,8 @@ def test_nothing_outlives_a_killed_up_and_its_records_are_kept(tmp_path: Path) -
         family = descendants(up.program.pid)
         assert len(family) > 3  # with the children of the sandboxes
         up.stop(signal.SIGKILL)
+    with running(tmp_path) as up:  # at once: it waits for the old Valkey to have written its last byte
         until(lambda: not any(map(alive, family)))
-    with running(tmp_path) as up:
         assert shell.json("runs", "show", run["id"])["status"] == "completed"
 
 
@@ -76,6 +68,41 @@ def test_children_that_die_are_started_again(tmp_path: Path) -> None:
         assert shell.json("run", "profile-picture", PHOTO)["status"] == "completed"
         assert shell.json("runs", "show", run["id"])["status"] == "completed"
         assert up.stop() == 0
+
+
+def test_a_run_is_followed_across_a_web_process_that_dies(tmp_path: Path) -> None:
+    with running(tmp_path) as up:
+        pids = up.note["pids"]
+        os.kill(pids["worker-1"], signal.SIGSTOP)
+        words = [COMMAND, "run", "profile-picture", PHOTO, "--out", "saved"]
+        run = subprocess.Popen(words, cwd=tmp_path, env=environ(), stdout=subprocess.PIPE, text=True)
+        assert run.stdout is not None and run.stdout.readline().endswith(": queued\n")
+        os.kill(pids["web-1"], signal.SIGKILL)
+        os.kill(pids["worker-1"], signal.SIGCONT)
+        rest, _ = run.communicate(timeout=60)
+        assert run.returncode == 0 and "square completed" in rest and "completed, run" in rest
+
+
+def test_a_restart_keeps_records_and_a_lost_redis_gets_them_from_storage(tmp_path: Path) -> None:
+    shell = Shell(tmp_path)
+    with running(tmp_path) as up:
+        run = shell.json("run", "profile-picture", PHOTO)
+        key = up.key
+        assert up.stop() == 0
+    ids = [*run["inputs"]["photo"], run["outputs"][0]["id"]]
+    with running(tmp_path) as up:
+        assert up.key == key
+        before = [without_url(shell.json("files", "show", id)) for id in ids]
+        assert up.stop() == 0
+    shutil.rmtree(tmp_path / "data" / "valkey")
+    with running(tmp_path):
+        shell("files", "show", ids[0], check=2)
+        assert shell.json("index", "rebuild") == {"restored": 2, "known": 0, "unsound": [], "skipped": []}
+        assert [without_url(shell.json("files", "show", id)) for id in ids] == before
+
+
+def without_url(file: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in file.items() if name != "url"}
 
 
 def test_a_second_up_on_the_same_folder_is_refused_in_one_line(safelight: Shell, up: Up) -> None:
@@ -93,41 +120,62 @@ def test_a_taken_port_is_refused_in_one_line(shell: Shell) -> None:
     assert done.stderr.splitlines()[0] == f"error: The port {port} on 127.0.0.1 is taken by another program."
 
 
+def test_a_web_process_alone_refuses_a_taken_port_too(shell: Shell) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        done = shell("web", "--port", taken.getsockname()[1], check=1)
+    assert "is taken by another program." in done.stderr.splitlines()[-2]
+
+
 def test_a_data_folder_that_cannot_be_is_refused(shell: Shell) -> None:
     (shell.folder / "data").write_text("a file")
-    assert shell("up", "--port", "0", check=2).stderr.startswith("error: ")
+    assert shell("up", "--port", "0", check=1).stderr.startswith("error: The data folder ")
 
 
-def test_a_web_process_that_cannot_start_ends_it(shell: Shell) -> None:
-    (shell.folder / "safelight.yaml").write_text("storages: {default: 'file:///proc/nowhere'}\n")
-    done = subprocess.run(
-        [COMMAND, "up", "--port", "0"], cwd=shell.folder, env=environ(), capture_output=True, text=True, timeout=100
+def test_a_web_process_that_cannot_start_ends_it(tmp_path: Path) -> None:
+    program = subprocess.Popen(
+        [COMMAND, "up", "--port", "0"], cwd=tmp_path, env=environ(), stderr=subprocess.PIPE, text=True
     )
-    assert done.returncode == 1 and "The part web-1 does not start." in done.stderr
+    for _ in range(3):
+        os.kill(until(lambda: part_of(program.pid, b"pipeline.cli\0web")), signal.SIGKILL)
+    _, errors = program.communicate(timeout=60)
+    assert program.returncode == 1 and "error: The part web-1 does not start." in errors
 
 
-def test_a_config_file_in_the_folder_is_used(tmp_path: Path) -> None:
+def part_of(pid: int, words: bytes) -> int | None:
+    """The process below `pid` that was started with these words, None when there is none alive."""
+    for child in descendants(pid):
+        with suppress(OSError):
+            if words in Path(f"/proc/{child}/cmdline").read_bytes() and alive(child):
+                return child
+    return None
+
+
+def test_it_says_why_it_is_not_ready(tmp_path: Path) -> None:
+    (tmp_path / "safelight.yaml").write_text("storages: {default: 'file:///proc/nowhere'}\n")
+    log = tmp_path / "log"
+    with log.open("w") as stderr:
+        program = subprocess.Popen([COMMAND, "up", "--port", "0"], cwd=tmp_path, env=environ(), stderr=stderr)
+    until(lambda: "web      | is not ready yet: storage `default`" in log.read_text())
+    program.terminate()
+    assert program.wait(60) == 0
+
+
+def test_a_config_file_in_the_folder_is_used_and_a_long_path_gets_its_socket_elsewhere(tmp_path: Path) -> None:
     key = "uk_live_00000000000000000000000000000000"
-    (tmp_path / "safelight.yaml").write_text(f"data_dir: store\nprojects: {{shop: {{api_keys: [{key}]}}}}\n")
+    data = tmp_path / ("long" * 20)
+    (tmp_path / "safelight.yaml").write_text(f"data_dir: {data}\nprojects: {{shop: {{api_keys: [{key}]}}}}\n")
     (tmp_path / "flows").mkdir()
     (tmp_path / "flows" / "keep.yaml").write_text(
         'nodes:\n  photo: {type: input}\n  out: {type: save, path: "kept.png"}\n'
     )
     with running(tmp_path) as up:
         assert up.note["project"] == "shop" and up.key == key
-        assert up.note["flows"] == str(tmp_path / "flows") and up.note["data"] == str(tmp_path / "store")
-        assert not (tmp_path / "store" / "safelight.yaml").exists()
-        assert Shell(tmp_path).json("run", "keep", PHOTO)["outputs"][0]["path"] == "kept.png"
-
-
-def test_a_long_path_gets_a_socket_elsewhere(tmp_path: Path) -> None:
-    data = tmp_path / ("long" * 20)
-    with running(tmp_path, "--data", data) as up:
+        assert up.note["flows"] == str(tmp_path / "flows") and up.note["data"] == str(data)
+        assert not (data / "safelight.yaml").exists()
         private = Path(up.note["redis_url"].removeprefix("unix://")).parent
         assert not private.is_relative_to(tmp_path) and stat.S_IMODE(private.stat().st_mode) == 0o700
-        assert Shell(tmp_path).json("doctor", "--data", data)["findings"]
-        assert up.stop() == 0
-        assert not private.exists()
+        assert Shell(tmp_path).json("run", "keep", PHOTO)["outputs"][0]["path"] == "kept.png"
+        assert up.stop() == 0 and not private.exists()
 
 
 def test_the_banner_tells_a_person_what_to_do(tmp_path: Path) -> None:

@@ -286,6 +286,20 @@ async def test_runs_are_counted_by_status(records: Records) -> None:
     assert set((await records.runs.counts("nobody")).values()) == {0}
 
 
+async def test_a_released_run_waits_as_if_it_had_not_begun(records: Records) -> None:
+    run = await created(records)
+    assert await records.runs.release(run.id, 1, moment(1)) is None
+    await records.runs.start(run.id, 1, moment(2))
+    await records.runs.mark(run.id, 1, states("running"))
+    released = await records.runs.release(run.id, 1, moment(3))
+    assert released is not None and released == await records.runs.get(run.id)
+    assert (released.status, released.attempt, released.started_at) == ("queued", 1, None)
+    assert {state.status for state in released.nodes.values()} <= {"queued"}
+    assert (await records.runs.counts())["queued"] == 1
+    again = await records.runs.start(run.id, 1, moment(4))
+    assert again is not None and again.started_at == moment(4)
+
+
 async def test_stranded_runs_are_those_queued_long_ago(records: Records) -> None:
     runs = [await created(records, created_at=moment(number)) for number in range(5)]
     await records.runs.start(runs[0].id, 1, moment(9))

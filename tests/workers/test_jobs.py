@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
 from typing import Any, cast
 from uuid import UUID
 
@@ -52,6 +53,7 @@ class Stand:
         *,
         timeout: float,
         node_timeout: float,
+        date: datetime,
     ) -> Sequence[Output]:
         self.folder, self.given = tools.folder, (inputs, params, metadata, run_id)
         emit("photo", NodeState(type="input", status="completed", ms=1.0))
@@ -167,7 +169,7 @@ async def test_a_passing_fault_is_tried_three_times(core: Core, grant: Grant, ph
     for tries in (1, 2):
         with pytest.raises(Retry):
             await jobs(core, Stand(StorageUnavailable())).run_flow({"job_try": tries}, run.id, 1)
-        assert (await core.runs.get(grant, run.id)).status == "running" and kept_files(core) == []
+        assert (await core.runs.get(grant, run.id)).status == "queued" and kept_files(core) == []
     await jobs(core, Stand(StorageUnavailable())).run_flow({"job_try": 3}, run.id, 1)
     failed = await core.runs.get(grant, run.id)
     assert failed.error is not None and failed.error.code == "STORAGE_UNAVAILABLE" and failed.attempt == 1
