@@ -15,6 +15,7 @@ from typing import Any
 
 import structlog
 
+from pipeline.acts import ended
 from pipeline.arrival import Arrival, Digest, Rules, safe_name
 from pipeline.errors import (
     BodyIncomplete,
@@ -252,8 +253,11 @@ class Uploads:
         try:
             yield
         finally:
-            renewal.cancel()
-            await self._to_the_end(self._quietly(self._records.uploads.unlock(id, holder)))
+            await self._to_the_end(self._let_go(id, holder, renewal))
+
+    async def _let_go(self, id: str, holder: str, renewal: asyncio.Task[None]) -> None:
+        await ended([renewal])
+        await self._quietly(self._records.uploads.unlock(id, holder))
 
     async def _renew(self, id: str, holder: str) -> None:
         while True:

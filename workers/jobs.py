@@ -18,6 +18,7 @@ from uuid import UUID, uuid5
 import structlog
 from arq import Retry
 
+from pipeline.acts import ended
 from pipeline.artifacts import Made
 from pipeline.core import Core
 from pipeline.errors import (
@@ -174,8 +175,7 @@ class Attempt:
                 raise RunCancelled from cause
             raise
         finally:
-            watch.cancel()
-            await asyncio.gather(watch, return_exceptions=True)
+            await ended([watch])
 
     async def _watch(self, work: asyncio.Task[Any]) -> None:
         await asyncio.sleep(WATCH_AFTER)

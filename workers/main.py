@@ -16,6 +16,7 @@ from typing import Any, cast
 
 import structlog
 
+from pipeline.acts import ended
 from pipeline.core import Core, open_core
 from pipeline.errors import SafelightError, SettingsInvalid
 from pipeline.logs import configure_logs
@@ -173,6 +174,4 @@ async def _beside(*acts: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await ended(tasks)

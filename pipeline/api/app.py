@@ -7,8 +7,8 @@ import re
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import cache
 from importlib.metadata import version
@@ -18,6 +18,7 @@ from uuid import uuid4
 import structlog
 from aiohttp import web
 
+from pipeline.acts import beside, either
 from pipeline.api import monitor
 from pipeline.api.access import PREFLIGHT_SECONDS, Access
 from pipeline.api.bodies import refuse_encoding
@@ -259,10 +260,10 @@ async def serve(settings: Settings, *, door: socket.socket | None = None) -> Non
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with open_core(settings) as core, _beside(_follow_flows(core)):
+    async with open_core(settings) as core, beside(_follow_flows(core)):
         with suppress(RecordsUnavailable):
             await _load_flows(core)  # so that the first request finds them
-        await _either(core.headers.start(), stop.wait())
+        await either(core.headers.start(), stop.wait())
         app = create_app(core)
         runner = Runner(app, shutdown_timeout=LAST_WORDS)
         await runner.setup()
@@ -275,28 +276,6 @@ async def serve(settings: Settings, *, door: socket.socket | None = None) -> Non
             await app[GATE].drain(settings.grace)
         finally:
             await runner.cleanup()
-
-
-async def _either(first: Coroutine[Any, Any, Any], second: Coroutine[Any, Any, Any]) -> None:
-    """Wait for one of two acts, not for the other; raises what the one that was done has met."""
-    acts = [asyncio.create_task(first), asyncio.create_task(second)]
-    done, pending = await asyncio.wait(acts, return_when=asyncio.FIRST_COMPLETED)
-    for act in pending:
-        act.cancel()
-    for act in done:
-        act.result()
-
-
-@asynccontextmanager
-async def _beside(act: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Do `act` while the block runs."""
-    task = asyncio.create_task(act)
-    try:
-        yield
-    finally:
-        while not task.done():  # a cancellation that meets one of a library's own can be lost
-            task.cancel()
-            await asyncio.wait([task], timeout=1)
 
 
 async def _follow_flows(core: Core) -> None:

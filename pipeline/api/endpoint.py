@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import re
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -30,7 +29,6 @@ PROJECT = web.RequestKey("project", Project)
 """The project a request turned out to be about; its origins may read the answer."""
 
 M = TypeVar("M", bound=BaseModel)
-T = TypeVar("T")
 
 
 @dataclass
@@ -130,16 +128,6 @@ def answer(shape: BaseModel, status: int = 200, headers: Mapping[str, str] | Non
 
 def plain(document: Any) -> web.Response:
     return web.Response(body=orjson.dumps(document), content_type="application/json")
-
-
-async def settled(act: Coroutine[Any, Any, T]) -> T:
-    """Do `act` to its end even when the client vanishes meanwhile: half of it would leave something behind."""
-    task = asyncio.ensure_future(act)
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await asyncio.wait([task])
-        raise
 
 
 def digest_of(text: bytes) -> str:

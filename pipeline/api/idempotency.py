@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 
 from aiohttp import web
 
-from pipeline.api.endpoint import Call, settled
+from pipeline.acts import settled
+from pipeline.api.endpoint import Call
 from pipeline.api.problems import problem
 from pipeline.errors import RequestInvalid, SafelightError
 from pipeline.model import Answer

@@ -11,6 +11,8 @@ import structlog
 from aiohttp import web
 from pydantic import BaseModel
 
+from pipeline.acts import ended
+
 HEADERS = {
     "Content-Type": "text/event-stream",
     "Cache-Control": "no-store",
@@ -65,8 +67,7 @@ class Streams:
 
     async def close(self) -> None:
         """End every stream; its reader will come back with the last id it saw."""
-        for going in list(self._going):
-            going.cancel()
+        await ended(self._going)
 
 
 async def _write(response: web.StreamResponse, frames: AsyncGenerator[bytes, None]) -> None:

@@ -49,7 +49,7 @@ def running_stack(data: Path, **variables: str) -> Iterator[Stack]:
         program.stdout.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     with running_stack(tmp_path_factory.mktemp("up")) as stack:
         yield stack

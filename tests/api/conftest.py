@@ -7,7 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import aiohttp
 import pytest
@@ -18,11 +18,19 @@ from pipeline.api.app import create_app
 from pipeline.api.server import Runner
 from pipeline.core import open_core
 from pipeline.settings import load_settings
+from tests.conftest import running_valkey
 
 from .house import CONFIG, PAIR, TINY, House
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
+def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A Valkey of this package's own: its worker must not take what other tests queue."""
+    with running_valkey(tmp_path_factory.mktemp("valkey")) as url:
+        yield url
+
+
+@pytest.fixture(scope="package")
 async def served(redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House]:
     data = tmp_path_factory.mktemp("house")
     config = data / "safelight.yaml"
@@ -48,7 +56,7 @@ async def house(served: House, redis: Redis) -> House:
     return served
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 async def worker(served: House) -> AsyncIterator[subprocess.Popen[bytes]]:
     """A real worker process on the same Valkey and storage."""
     environ = {**os.environ, "SAFELIGHT_CONFIG": str(served.config)}

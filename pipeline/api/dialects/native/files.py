@@ -9,10 +9,11 @@ from contextlib import suppress
 from aiohttp import web
 from pydantic import TypeAdapter, ValidationError
 
+from pipeline.acts import settled
 from pipeline.api.bodies import FORM, Form, Part, disposition_name, is_form
 from pipeline.api.content import send
 from pipeline.api.dialects.native.shapes import ContentQuery, FileShape, Listing, Metadata, Paging, SendQuery
-from pipeline.api.endpoint import PROJECT, Call, Endpoint, answer, settled
+from pipeline.api.endpoint import PROJECT, Call, Endpoint, answer
 from pipeline.api.idempotency import once
 from pipeline.api.problems import request_invalid
 from pipeline.describe import BINARY, Raw

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from aiohttp import web
 
+from pipeline.acts import settled
 from pipeline.api.dialects.native.shapes import (
     ActivateAsk,
     FlowDetail,
@@ -18,7 +19,7 @@ from pipeline.api.dialects.native.shapes import (
     VersionShape,
     flow_shape,
 )
-from pipeline.api.endpoint import Call, Endpoint, answer, settled
+from pipeline.api.endpoint import Call, Endpoint, answer
 from pipeline.describe import Raw
 from pipeline.errors import BodyEmpty, FlowInvalid, FlowNotFound, FlowVersionNotFound, RequestInvalid
 from pipeline.graph.flow import NAME, Flow

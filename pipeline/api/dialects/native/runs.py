@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from aiohttp import web
 from pydantic import TypeAdapter, ValidationError
 
+from pipeline.acts import settled
 from pipeline.api.bodies import FORM, JSON_LIMIT, Form, Part, is_form, require_json
 from pipeline.api.dialects.native.files import (
     IDEMPOTENCY,
@@ -31,7 +32,7 @@ from pipeline.api.dialects.native.shapes import (
     WaitQuery,
     event_shape,
 )
-from pipeline.api.endpoint import Call, Endpoint, answer, digest_of, parsed, settled
+from pipeline.api.endpoint import Call, Endpoint, answer, digest_of, parsed
 from pipeline.api.idempotency import body_of, once
 from pipeline.api.problems import request_invalid
 from pipeline.api.sse import COMMENT, SILENCE, frame

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 from aiohttp import web
 
+from pipeline.acts import settled
 from pipeline.api.bodies import JSON_LIMIT, require_json
 from pipeline.api.dialects.native.files import BYTES, IDEMPOTENCY, SENDING, declared_type, file_shape
 from pipeline.api.dialects.native.shapes import FileShape, UploadAsk, UploadShape, upload_shape
-from pipeline.api.endpoint import Call, Endpoint, answer, digest_of, parsed, settled
+from pipeline.api.endpoint import Call, Endpoint, answer, digest_of, parsed
 from pipeline.api.idempotency import once
 from pipeline.errors import (
     BodyIncomplete,
