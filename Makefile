@@ -2,7 +2,7 @@
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
-DIRS := pipeline workers tests bench
+DIRS := pipeline workers tests bench docs
 
 .PHONY: setup up test lint bench faults docs clean
 
@@ -26,10 +26,9 @@ lint: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
-# Files generated from the code: the editors' schema of a flow, and the page of nodes.
+# Files generated from the code: the editors' schema of a flow, the pages of nodes and API.
 docs: setup
-	$(BIN)/safelight nodes --schema > flows/flow.schema.json
-	$(BIN)/safelight nodes --markdown > docs/nodes.md
+	$(BIN)/python docs/build.py
 
 # `make bench ONLY=engine` runs the benchmarks whose names begin so.
 bench: setup

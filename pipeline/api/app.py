@@ -46,12 +46,12 @@ log = structlog.stdlib.get_logger(__name__)
 
 
 async def openapi(call: Call) -> web.Response:
-    return plain(_document())
+    return plain(document())
 
 
 async def docs(call: Call) -> web.Response:
     return web.Response(
-        text=page(_document(), every_error()),
+        text=page(document(), every_error()),
         content_type="text/html",
         headers={"Content-Security-Policy": PAGE_POLICY},
     )
@@ -82,7 +82,8 @@ ENDPOINTS: Sequence[Endpoint] = (
 
 
 @cache
-def _document() -> dict[str, Any]:
+def document() -> dict[str, Any]:
+    """Everything that is served, as an OpenAPI 3.1 document."""
     described = [replace(endpoint, errors=(*endpoint.errors, *_common_errors(endpoint))) for endpoint in ENDPOINTS]
     return openapi_document(described, version=version("safelight"), problem=ProblemDocument)
 

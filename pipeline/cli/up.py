@@ -123,7 +123,6 @@ def _announce(wish: Wish, note: Mapping[str, Any]) -> None:
         say_json(note)
         return
     rows = {
-        "dashboard": f"{note['address']}/",
         "docs": f"{note['address']}/docs",
         "project": note["project"],
         "public key": note["public_key"],
