@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shlex
+import shutil
 import subprocess
 import zipfile
 from pathlib import Path
@@ -34,6 +35,7 @@ def resized(photo: Path, size: tuple[int, int]) -> Image.Image:
     return opened(photo).resize(size, Image.Resampling.LANCZOS)
 
 
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 async def test_the_line_that_up_prints_does_what_it_says(stack: Stack, tmp_path: Path) -> None:
     told = subprocess.run(shlex.split(stack.curl), capture_output=True, check=True).stdout
     (output,) = checked(json.loads(told))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
+import pytest
 from PIL import Image
 
 from tests.cli.conftest import PHOTO, ROOT, Shell, Up, environ, on_terminal, until
@@ -124,6 +126,7 @@ def test_environment_names_server_and_key(shell: Shell, up: Up) -> None:
     assert "does not answer" in shell("runs", "ls", check=3).stderr
 
 
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 def test_the_pasted_curl_line_runs_the_photo(up: Up, up_folder: Path) -> None:
     done = subprocess.run(
         ["sh", "-c", up.note["curl"]], cwd=up_folder, env=environ(), capture_output=True, text=True, check=True
