@@ -243,7 +243,8 @@ def faults_spoken(path: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno in FULL:
             raise StorageFull from error
-        if error.errno in COLLISION:
+        # Where bytes only wait, no key is to blame for what lies in the way.
+        if error.errno in COLLISION and STAGING not in path.parts:
             raise PathInvalid(path=path.name, reason="a folder and a file of that name cannot both be") from error
         raise StorageUnavailable from error
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import socket
+import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -51,10 +53,10 @@ async def test_queues_count_open_runs(house: House) -> None:
 
 
 @asynccontextmanager
-async def second_house(house: House, folder: Path, redis: str) -> AsyncIterator[House]:
+async def second_house(house: House, folder: Path, redis: str, more: str = "") -> AsyncIterator[House]:
     """Another served application, on parts of its own."""
     config = folder / "safelight.yaml"
-    config.write_text(CONFIG.format(data=folder, redis=redis))
+    config.write_text(CONFIG.format(data=folder, redis=redis) + more)
     async with open_core(load_settings(config, {})) as core:
         runner = Runner(create_app(core), shutdown_timeout=1)
         await runner.setup()
@@ -92,6 +94,46 @@ async def test_without_a_storage_folder_the_server_is_not_ready(house: House, re
         (tmp_path / "files").write_text("in the way")
         unready = await broken.json("GET", "/readyz", 503, key=None)
         assert unready["reasons"][0].startswith("storage `default`: ")
+        problem = await broken.problem("POST", "/v1/files?name=a.txt", 503, "STORAGE_UNAVAILABLE", data=b"text")
+        assert "default" not in problem["detail"] and str(tmp_path) not in problem["detail"]
+
+
+async def test_an_s3_that_is_not_there_is_a_503_that_says_when_to_come_back(
+    house: House, redis_url: str, tmp_path: Path
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    away = f"s3://bucket/x?endpoint=http://127.0.0.1:{port}&region=us-east-1&access_key=a&secret_key=b"
+    more = f'storages: {{default: "{away}"}}\n'
+    async with second_house(house, tmp_path, redis_url, more) as far:
+        async with far.ask("POST", "/v1/files?name=a.txt", data=b"text") as answer:
+            assert (answer.status, int(answer.headers["Retry-After"]) > 0) == (503, True)
+            assert (await answer.json(content_type=None))["code"] == "STORAGE_UNAVAILABLE"
+        listed = await far.json("GET", "/v1/files")
+        assert listed["items"] == []
+
+
+async def test_a_full_disk_is_a_503_and_all_is_well_once_there_is_room(
+    house: House, redis_url: str, tmp_path: Path
+) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(disk)], capture_output=True).returncode:
+        pytest.skip("a small disk can only be made by root")
+    try:
+        more = f'storages: {{default: "file://{disk}"}}\n'
+        async with second_house(house, tmp_path, redis_url, more) as small:
+            kept = await small.send(b"k" * 500_000, "kept.bin")
+            async with small.ask("POST", "/v1/files?name=large.bin", data=b"x" * 2_500_000) as answer:
+                assert (answer.status, int(answer.headers["Retry-After"]) > 0) == (503, True)
+                assert (await answer.json(content_type=None))["code"] == "STORAGE_FULL"
+            files = [path.name for path in disk.rglob("*") if path.is_file()]
+            assert sorted(files) == ["kept.bin", "kept.bin.json"]
+            async with small.ask("GET", kept["url"], key=None) as answer:
+                assert await answer.read() == b"k" * 500_000
+            await small.send(b"y" * 500_000, "later.bin")
+    finally:
+        subprocess.run(["umount", "-l", str(disk)], check=True)
 
 
 @pytest.mark.parametrize("path", ["/livez", "/readyz", "/metrics", "/docs", "/openapi.json"])
