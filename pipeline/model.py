@@ -156,6 +156,7 @@ class File(Noun):
     expires_at: datetime | None = None
     run: str | None = Field(default=None, description="The run that made it, for outputs.")
     path: str | None = Field(default=None, description="The path its save node gave it.")
+    facts: Mapping[str, Any] = Field(default={}, description="What flows found out about it, by type of node.")
 
 
 class Group(Noun):
@@ -247,6 +248,7 @@ class Run(Noun):
     metadata: Mapping[str, str] = {}
     nodes: Mapping[str, NodeState] = {}
     outputs: tuple[Output, ...] = ()
+    facts: Mapping[str, Any] = Field(default={}, description="What its fact nodes found, by node.")
     error: Problem | None = None
 
 

@@ -34,7 +34,7 @@ from pipeline.errors import (
     SafelightError,
     StorageKeyNotFound,
 )
-from pipeline.graph.execute import execute
+from pipeline.graph.execute import Outcome, execute
 from pipeline.graph.flow import Flow
 from pipeline.imaging.sandbox import Sandbox
 from pipeline.model import ENDED, File, NodeState, Output, Problem, Run, now
@@ -54,7 +54,7 @@ CHUNK = 1 << 20
 SHIPPED_ASSETS = Path(__file__).parent.parent / "pipeline" / "imaging" / "assets"
 
 Job = Callable[..., Coroutine[Any, Any, None]]
-Execute = Callable[..., Awaitable[Sequence[Output]]]
+Execute = Callable[..., Awaitable[Outcome]]
 """`pipeline.graph.execute.execute`, or a stand-in of the same shape."""
 
 log = structlog.stdlib.get_logger(__name__)
@@ -126,7 +126,7 @@ class Attempt:
         finally:
             await asyncio.shield(asyncio.to_thread(shutil.rmtree, self._tools.folder, ignore_errors=True))
 
-    async def _executed(self) -> Sequence[Output]:
+    async def _executed(self) -> Outcome:
         flow = await self._core.flows.get(self._run.flow, self._run.version)
         inputs = await self._inputs()
         limit = min(flow.timeout or math.inf, self._core.settings.flow_timeout)
@@ -149,7 +149,7 @@ class Attempt:
         self._tools.private = any(file.private for file in found.values())
         return {name: [found[id] for id in group] for name, group in self._run.inputs.items()}
 
-    async def _execution(self, flow: Flow, inputs: Mapping[str, Sequence[File]], limit: float) -> Sequence[Output]:
+    async def _execution(self, flow: Flow, inputs: Mapping[str, Sequence[File]], limit: float) -> Outcome:
         return await self._execute(
             flow,
             inputs,
@@ -164,7 +164,7 @@ class Attempt:
             node_timeout=self._core.settings.node_timeout,
         )
 
-    async def _watched(self, execution: Coroutine[Any, Any, Sequence[Output]]) -> Sequence[Output]:
+    async def _watched(self, execution: Coroutine[Any, Any, Outcome]) -> Outcome:
         """What the execution makes; it is cancelled as soon as the run is, which ends its sandbox child."""
         work = asyncio.create_task(execution)
         watch = asyncio.create_task(self._watch(work))
@@ -199,14 +199,23 @@ class Attempt:
         run = await self._core.records.runs.get(self._run.id)
         return run.attempt == self._run.attempt and run.status not in ENDED
 
-    async def _commit(self, outputs: Sequence[Output]) -> None:
+    async def _commit(self, outcome: Outcome) -> None:
         await self._marks.flush()
         run, tools = self._run, self._tools
         done = await self._core.records.runs.commit(
-            run.id, run.attempt, self._marks.states, outputs, tools.files, now()
+            run.id, run.attempt, self._marks.states, outcome.outputs, tools.files, now(), outcome.facts
         )
         if done is None:
             await self._leave()
+            return
+        for id, facts in outcome.learned.items():
+            await self._learn(id, facts)
+
+    async def _learn(self, id: str, facts: Mapping[str, Any]) -> None:
+        """Put what was found out about an input on its record and beside its bytes; it may be gone meanwhile."""
+        with contextlib.suppress(FileNotFound):
+            file = await self._core.records.files.learn(id, facts)
+            await write_manifest(self._core.storages[file.storage], file)
 
     async def _failed(self, error: SafelightError) -> None:
         if isinstance(error, RecordsUnavailable):

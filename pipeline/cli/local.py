@@ -24,7 +24,7 @@ from pipeline.cli.progress import Watch, watch
 from pipeline.cli.request import Request
 from pipeline.cli.starter import SHIPPED_ASSETS
 from pipeline.errors import FileEmpty, NodeInvalid, PathInvalid, RunTimeout, SafelightError
-from pipeline.graph.execute import execute
+from pipeline.graph.execute import Outcome, execute
 from pipeline.graph.flow import Flow
 from pipeline.imaging.header import read_header
 from pipeline.imaging.sandbox import Sandbox
@@ -98,12 +98,12 @@ class LocalRun:
         self.states = {name: NodeState(type=spec.type) for name, spec in flow.nodes.items()}
         self.bench.display.queued(self.order, flow.nodes)
         try:
-            outputs = await self._executed(inputs)
+            outcome = await self._executed(inputs)
         except SafelightError as error:
             return self._ended("failed", error=error)
-        return self._ended("completed", outputs=[self._written(output) for output in outputs])
+        return self._ended("completed", [self._written(output) for output in outcome.outputs], outcome.facts)
 
-    async def _executed(self, inputs: Mapping[str, Sequence[File]]) -> Sequence[Output]:
+    async def _executed(self, inputs: Mapping[str, Sequence[File]]) -> Outcome:
         bench, limit = self.bench, min(self.bench.flow.timeout or math.inf, self.bench.settings.flow_timeout)
         try:
             async with asyncio.timeout(limit) as clock:
@@ -127,7 +127,7 @@ class LocalRun:
     async def save(self, made: Made) -> Output:
         artifact, facts = made.artifact, made.artifact.image
         path = checked_key(made.path)
-        id = str(uuid5(UUID(self.id), f"{made.node}/{artifact.node}/{made.index}"))
+        id = str(uuid5(UUID(self.id), f"{made.node}/{path}"))
         if any(other.path == path for known, other in self.made.items() if known != id):
             raise PathInvalid(path=path, reason="another output of this run has that path", node=made.node)
         self.made[id] = made
@@ -195,7 +195,12 @@ class LocalRun:
         return {**output.model_dump(mode="json"), "saved": str(destination)}
 
     def _ended(
-        self, status: str, *, outputs: Sequence[Mapping[str, Any]] = (), error: SafelightError | None = None
+        self,
+        status: str,
+        outputs: Sequence[Mapping[str, Any]] = (),
+        facts: Mapping[str, Any] | None = None,
+        *,
+        error: SafelightError | None = None,
     ) -> dict[str, Any]:
         problem = error and Problem(code=error.code, message=error.message, node=error.node)
         return {
@@ -206,6 +211,7 @@ class LocalRun:
             "params": dict(self.bench.params),
             "nodes": {name: state.model_dump(mode="json") for name, state in self.states.items()},
             "outputs": list(outputs),
+            "facts": dict(facts or {}),
             "error": problem and problem.model_dump(mode="json"),
         }
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -21,9 +21,10 @@ from pipeline.graph.flow import Flow, NodeSpec
 from pipeline.graph.fused import Assignment, Drawing, blamed, draw
 from pipeline.graph.placeholders import fill
 from pipeline.graph.plan import Export, Plan, Ref, plan
+from pipeline.graph.sketch import flat_facts
 from pipeline.imaging.sandbox import Sandbox
 from pipeline.model import File, NodeState, Output, Problem, now
-from pipeline.nodes.base import ChoiceNode, FileNode
+from pipeline.nodes.base import ChoiceNode, FactNode, Facts, FileNode
 
 T = TypeVar("T")
 
@@ -41,14 +42,25 @@ async def execute(
     date: datetime | None = None,
     timeout: float = 300.0,
     node_timeout: float = 120.0,
-) -> list[Output]:
-    """The outputs of one run of `flow`, saved through `tools`; seconds bound the fused part and each node.
+) -> Outcome:
+    """What comes of one run of `flow`, saved through `tools`; seconds bound the fused part and each node.
 
     `date` is what `{date:...}` tells, the moment the run was created. Raises the error that ended the run, its `node`
     set; every node's end was told to `emit` before.
     """
     common = run_facts(flow.id, run_id, date or now(), params, metadata)
     return await _Execution(flow, common, tools, emit, sandbox, timeout, node_timeout).run(inputs)
+
+
+@dataclass
+class Outcome:
+    """What came of a run: its outputs, what its fact nodes found, and what was learned about its input files."""
+
+    outputs: list[Output] = field(default_factory=list)
+    facts: dict[str, Any] = field(default_factory=dict)
+    """By node; a list where the node had several artifacts."""
+    learned: dict[str, dict[str, Facts]] = field(default_factory=dict)
+    """By the id of the file, then by the type of the node."""
 
 
 class _Execution:
@@ -62,16 +74,16 @@ class _Execution:
         timeout: float,
         node_timeout: float,
     ) -> None:
-        self.flow, self.common, self.tools, self.sandbox = flow, common, tools, sandbox
+        self.flow, self.common, self.tools, self.sandbox = flow, dict(common), tools, sandbox
         self.timeout, self.node_timeout = timeout, node_timeout
         self.plan: Plan = plan(flow)
         self.course = _Course(flow, emit)
         self.artifacts: dict[Ref, list[Artifact] | None] = {}
         self.chosen: dict[str, Ref] = {}
         self.taken: dict[tuple[Ref, str], list[Artifact] | None] = {}
-        self.outputs: list[Output] = []
+        self.outcome = Outcome()
 
-    async def run(self, inputs: Mapping[str, Sequence[File]]) -> list[Output]:
+    async def run(self, inputs: Mapping[str, Sequence[File]]) -> Outcome:
         for name in self.plan.before:
             await self._do(name, partial(self._enter, name, inputs))
         if self.plan.fused or any(self._needs_sandbox(export) for export in self.plan.exports):
@@ -81,7 +93,7 @@ class _Execution:
         for name in self.plan.after:
             await self._do(name, partial(self._work, name))
         await self._publish_kept()
-        return self.outputs
+        return self.outcome
 
     async def _do(self, name: str, act: Callable[[], Awaitable[None]]) -> None:
         """One node outside the sandbox: timed, retried after a passing fault, forgiven where the flow says so."""
@@ -109,6 +121,8 @@ class _Execution:
         spec = self.flow.nodes[name]
         if issubclass(spec.cls, ChoiceNode):
             self._choose(name, spec)
+        elif issubclass(spec.cls, FactNode):
+            await self._find_out(name, spec)
         elif files := inputs.get(name):
             self.artifacts[name, None] = [await self._arrive(name, file) for file in files]
         elif self.flow.inputs[name].required:
@@ -133,6 +147,31 @@ class _Execution:
         self.chosen[name] = (edge.source, edge.source_port)
         for out in spec.cls.outputs or (None,):
             self.artifacts[name, out] = sources[index] if out == port else None
+
+    async def _find_out(self, name: str, spec: NodeSpec) -> None:
+        """Have a fact node look at whole files, in the worker or, files being strangers', in the sandbox."""
+        (source,) = self._sources(name)
+        if source is None:
+            self._skip(name)
+            return
+        found = [await self._observed(spec, artifact) for artifact in source]
+        for artifact, facts in zip(source, found, strict=True):
+            if artifact.origin and not artifact.encoded:
+                self.outcome.learned.setdefault(artifact.origin.id, {})[spec.type] = facts
+        self._note(name, found)
+        self.artifacts[name, None] = source
+
+    async def _observed(self, spec: NodeSpec, artifact: Artifact) -> Facts:
+        model = spec.build(artifact_facts(artifact, artifact_outline(artifact), self.common))
+        assert isinstance(model, FactNode)
+        if model.side == "worker":
+            return await model.inquire(self.tools, artifact)
+        return await self.sandbox.call(model.observe, artifact, None, timeout=self.node_timeout)
+
+    def _note(self, name: str, found: Sequence[Facts]) -> None:
+        self.outcome.facts[name] = dict(found[0]) if len(found) == 1 else [dict(facts) for facts in found]
+        if found:
+            self.common |= flat_facts(name, found[0])
 
     def _sources(self, name: str) -> list[list[Artifact] | None]:
         found = []
@@ -173,8 +212,7 @@ class _Execution:
         """Where the files lie that the picture steps name as `asset:`."""
         found = {}
         for name in self.plan.fused:
-            written = self.flow.nodes[name].parameters.get("image")
-            if isinstance(written, str) and written.startswith("asset:"):
+            for written in _references(self.flow.nodes[name].parameters):
                 reference = str(fill(written, self.common)).removeprefix("asset:")
                 with blamed(name):
                     found[reference] = self.tools.asset(reference)
@@ -193,11 +231,18 @@ class _Execution:
             if name in self.plan.fused:
                 self.course.completed(name, ms)
         self.course.drawn |= drawing.ms
+        for name, found in drawing.facts.items():
+            self._note(name, found)
+        for file, facts in drawing.learned.items():
+            self.outcome.learned.setdefault(file, {}).update(facts)
 
     async def _work(self, name: str) -> None:
         spec = self.flow.nodes[name]
         if issubclass(spec.cls, ChoiceNode):
             self._choose(name, spec)
+            return
+        if issubclass(spec.cls, FactNode):
+            await self._find_out(name, spec)
             return
         arrived = [artifact for source in self._sources(name) if source for artifact in source]
         if not arrived:
@@ -213,7 +258,7 @@ class _Execution:
         first = artifacts[0]
         model = spec.build(artifact_facts(first, artifact_outline(first), self.common))
         assert isinstance(model, FileNode)
-        return await model.run(_Saving(self.tools, self.outputs), name, artifacts)
+        return await model.run(_Saving(self.tools, self.outcome.outputs), name, artifacts)
 
     async def _publish_kept(self) -> None:
         for name in self.flow.order:
@@ -223,7 +268,7 @@ class _Execution:
             kept = self.taken.get(((name, None), name)) or self.artifacts.get((name, None)) or []
             for index, artifact in enumerate(kept):
                 made = Made(name, index, replace(artifact, node=name), artifact.name)
-                self.outputs.append(await self.tools.save(made))
+                self.outcome.outputs.append(await self.tools.save(made))
 
 
 class _Saving:
@@ -322,6 +367,17 @@ class _Watch:
         if self._timer:
             self._timer.cancel()
             self._timer = None
+
+
+def _references(value: Any) -> Iterator[str]:
+    """Every `asset:` reference under a key `image`, also in the layers of a node."""
+    if isinstance(value, Mapping):
+        written = value.get("image")
+        if isinstance(written, str) and written.startswith("asset:"):
+            yield written
+    inner = value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ()
+    for member in inner:
+        yield from _references(member)
 
 
 async def _within(act: Callable[[], Awaitable[None]], seconds: float, name: str) -> None:

@@ -6,39 +6,43 @@ are read more than once, when they are held in memory, the smaller sizes then be
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from pipeline.artifacts import Artifact
 from pipeline.errors import ImageUnreadable, SafelightError
-from pipeline.graph.facts import stored_outline, suggested_name
+from pipeline.graph.facts import artifact_facts, stored_outline, suggested_name
 from pipeline.graph.flow import NodeSpec
 from pipeline.graph.plan import Export, Plan, Ref
 from pipeline.graph.sketch import (
     MAIN_PORT,
     Element,
+    Seen,
     Shape,
     Sketch,
+    Unseen,
     demands,
     encoding,
     main_source,
     needs_pixels,
+    shape_of,
     sketch,
     source_index,
     upright,
 )
 from pipeline.imaging.encode import EXTENSIONS, encode
 from pipeline.imaging.open import open_picture, open_shipped, readable
-from pipeline.imaging.picture import Picture, Wish
+from pipeline.imaging.picture import Outline, Picture, Wish
 from pipeline.imaging.sandbox import report
 from pipeline.model import ImageFacts
-from pipeline.nodes.base import ImageNode
+from pipeline.nodes.base import FactNode, Facts, GatherNode, ImageNode, Node, Piece, SpreadNode
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,10 @@ class Drawing:
 
     exports: dict[Export, list[Artifact] | None] = field(default_factory=dict)
     skipped: dict[str, SafelightError | None] = field(default_factory=dict)
+    facts: dict[str, list[Facts]] = field(default_factory=dict)
+    """What each fact node found out, for every artifact."""
+    learned: dict[str, dict[str, Facts]] = field(default_factory=dict)
+    """The same by the id of the input file it is about, and the type of the node that found it."""
     ms: dict[str, float] = field(default_factory=dict)
 
 
@@ -69,20 +77,82 @@ def draw(assignment: Assignment) -> Drawing:
 
 
 class _Studio:
-    def __init__(self, assignment: Assignment) -> None:
+    def __init__(self, assignment: Assignment, seen: Seen | None = None, look: str | None = None) -> None:
         self.assignment = assignment
+        self.look_for = look
         self.plan, self.specs = assignment.plan, assignment.specs
-        self.sketch: Sketch = sketch(self.plan, self.specs, assignment.given, assignment.chosen, assignment.common)
-        demands(self.sketch, self.plan, self.specs, assignment.common)
-        self.readers = _readers(self.sketch, self.plan)
         self.pictures: dict[Element, Picture] = {}
+        self.spread: dict[str, list[Artifact]] = {}
         self.encoded: dict[tuple[Element, Wish], Artifact] = {}
+        self.seen = Seen() if seen is None else seen
+        self.sketch: Sketch = self._sketched()
+        self.common = self.seen.common(assignment.common)
+        demands(self.sketch, self.plan, self.specs, self.common, self._looked_at(look))
+        self.readers = _readers(self.sketch, self.plan)
+        self.names = {
+            name: [_name(shape_of(self.sketch, element).origin) for element in elements]
+            for name, elements in self.sketch.gathered.items()
+        }
         self.drawing = Drawing(skipped=dict(self.sketch.skipped))
+
+    def _sketched(self) -> Sketch:
+        """The sketch, once everything has been looked at that decides which way it goes."""
+        given, chosen, common = self.assignment.given, self.assignment.chosen, self.assignment.common
+        while True:
+            try:
+                return sketch(self.plan, self.specs, given, chosen, common, self.seen)
+            except Unseen as unseen:
+                _Studio(self._up_to(unseen.node), self.seen, unseen.node).look()
+
+    def _up_to(self, node: str) -> Assignment:
+        """The part of the work that leads to a node, without the node and without what is made of it."""
+        needed, names = set(), [node]
+        while names:
+            edges = self.plan.wires[names.pop()]
+            names += [edge.source for edge in edges if edge.source not in needed]
+            needed |= {edge.source for edge in edges}
+        fused = tuple(name for name in self.plan.fused if name in needed)
+        return replace(self.assignment, plan=replace(self.plan, fused=fused, exports=()))
+
+    def _looked_at(self, node: str | None) -> dict[Element, float]:
+        if node is None:
+            return {}
+        found: dict[Element, float] = {}
+        for element, model, outline in self._inputs_of(node):
+            if outline is not None and (not isinstance(model, FactNode) or model.pixels):
+                found[element] = model.demand_of(outline) if isinstance(model, FactNode) else 1.0
+        return found
+
+    def _inputs_of(self, node: str) -> Iterator[tuple[Element, Node, Outline | None]]:
+        source = main_source(self.plan, node)
+        for index, shape in enumerate(self.sketch.shapes.get(source) or []):
+            facts = artifact_facts(shape.origin, shape.outline, self.common)
+            yield (*source, index), self.specs[node].build(facts), shape.outline
+
+    def look(self) -> None:
+        """Let the node this part of the work leads to see its input, and note what it saw."""
+        node = self.look_for
+        assert node is not None
+        with blamed(node):
+            for element, model, _ in self._inputs_of(node):
+                self._note(node, element, model)
+
+    def _note(self, node: str, element: Element, model: Node) -> None:
+        shape = (self.sketch.shapes[element[0], element[1]] or [])[element[2]]
+        if isinstance(model, FactNode):
+            image = self._picture(element) if model.pixels and shape.outline else None
+            self.seen.facts[node, element[2]] = dict(model.observe(shape.origin, image))
+        elif isinstance(model, ImageNode):
+            self.seen.surveyed[node, element[2]] = model.survey(self._picture(element))
 
     def draw(self) -> Drawing:
         for name in self.plan.fused:
             if name in self.sketch.skipped:
                 self._tell(name, "skipped")
+            elif issubclass(self.specs[name].cls, FactNode):
+                self._forgiving(name, partial(self._observe, name))
+            elif issubclass(self.specs[name].cls, SpreadNode):
+                self._forgiving(name, partial(self._spread, name))
             elif not issubclass(self.specs[name].cls, ImageNode):
                 self.drawing.ms[name] = 0.0
                 self._tell(name, "completed", 0.0)
@@ -111,12 +181,45 @@ class _Studio:
     def _apply(self, name: str) -> None:
         started = time.perf_counter()
         self._tell(name, "running")
-        if any(self.sketch.shapes.get((edge.source, edge.source_port)) is None for edge in self.plan.wires[name]):
+        missing = [self.sketch.shapes.get((edge.source, edge.source_port)) is None for edge in self.plan.wires[name]]
+        if all(missing) if self.specs[name].cls.gathers else any(missing):
             self._skip(name, None)
             return
         for index in range(len(self.sketch.shapes[name, None] or [])):
             if (name, None, index) in self.sketch.wanted:
                 self._picture((name, None, index))
+        self._done(name, started)
+
+    def _observe(self, name: str) -> None:
+        started = time.perf_counter()
+        self._tell(name, "running")
+        source = main_source(self.plan, name)
+        found: list[Facts] = []
+        for index, shape in enumerate(self.sketch.shapes.get(source) or []):
+            if (name, index) not in self.seen.facts:
+                self._note(name, (*source, index), self.sketch.models[name, index])
+            found.append(self.seen.facts[name, index])
+            if shape.untouched and shape.origin.origin:
+                self.drawing.learned.setdefault(shape.origin.origin.id, {})[self.specs[name].type] = found[-1]
+        self.drawing.facts[name] = found
+        self._done(name, started)
+
+    def _spread(self, name: str) -> None:
+        started = time.perf_counter()
+        self._tell(name, "running")
+        source = main_source(self.plan, name)
+        made: list[Artifact] = []
+        for index, shape in enumerate(self.sketch.shapes.get(source) or []):
+            model = self.sketch.models[name, index]
+            assert isinstance(model, SpreadNode)
+            folder = self.assignment.folder / f"{name}-{index}"
+            folder.mkdir()
+            pieces = model.spread(self._picture((*source, index)), folder, PurePosixPath(_name(shape.origin)).stem)
+            made += [_artifact(name, piece, shape.origin) for piece in pieces]
+        self.spread[name] = made
+        self._done(name, started)
+
+    def _done(self, name: str, started: float) -> None:
         self.drawing.ms[name] = (time.perf_counter() - started) * 1000
         self._tell(name, "completed", self.drawing.ms[name])
 
@@ -133,12 +236,21 @@ class _Studio:
     def _applied(self, name: str, index: int) -> Picture:
         model = self.sketch.models[name, index]
         assert isinstance(model, ImageNode)
+        if isinstance(model, GatherNode):
+            return self._gathered(name, model)
         beside = {port: open_shipped(self.assignment.assets[ref]) for port, ref in model.assets().items()}
         for edge in self.plan.wires[name]:
             source = (edge.source, edge.source_port)
             if edge.target_port != MAIN_PORT:
                 beside[edge.target_port] = self._picture((*source, source_index(self.sketch, source, index)))
         return model.apply(self._main(name, index), beside)
+
+    def _gathered(self, name: str, model: GatherNode) -> Picture:
+        images: list[Picture | None] = []
+        for element in self.sketch.gathered[name]:
+            lost = self.sketch.shapes[element[0], element[1]] is None
+            images.append(None if lost else self._picture(element))
+        return model.gather(images, self.names[name])
 
     def _main(self, name: str, index: int) -> Picture:
         """What arrives at the main input; the pixels of a larger sibling where they serve as well."""
@@ -175,6 +287,9 @@ class _Studio:
         if shapes is None:
             self.drawing.exports[export] = None
             return
+        if export.source[0] in self.spread:
+            self.drawing.exports[export] = self.spread[export.source[0]]
+            return
         started = time.perf_counter()
         if export.consumer not in self.plan.fused:
             self._tell(export.consumer, "running")
@@ -184,7 +299,7 @@ class _Studio:
         self.drawing.ms[export.consumer] = self.drawing.ms.get(export.consumer, 0.0) + spent
 
     def _exported(self, export: Export, index: int, shape: Shape) -> Artifact:
-        said = encoding(self.specs[export.consumer], export.source[0], shape, self.assignment.common)
+        said = encoding(self.specs[export.consumer], export.source[0], shape, self.common)
         if not needs_pixels(shape, said):
             return replace(shape.origin, node=export.source[0])
         element = (*export.source, index)
@@ -202,8 +317,7 @@ class _Studio:
         facts = ImageFacts(
             format=done.format, width=done.width, height=done.height, frames=done.frames, alpha=done.alpha
         )
-        known = origin.origin.name if origin.origin else origin.name
-        title = suggested_name(known, node, done.format)
+        title = suggested_name(_name(origin), node, done.format)
         return Artifact(node, done.path, title, done.mime, done.size, done.sha256, facts, origin.origin, encoded=True)
 
     def _tell(self, name: str, status: str, ms: float | None = None) -> None:
@@ -216,15 +330,26 @@ def _readers(made: Sketch, plan: Plan) -> Counter[Element]:
     for (name, index), model in made.models.items():
         if (name, None, index) not in made.wanted or not isinstance(model, ImageNode):
             continue
+        if isinstance(model, GatherNode):
+            count.update(made.root(element) for element in made.gathered[name])
+            continue
         for edge in plan.wires[name]:
             source = (edge.source, edge.source_port)
             donor = made.derived.get((name, index)) if edge.target_port == MAIN_PORT else None
             element = (donor[0], None, donor[1]) if donor else (*source, source_index(made, source, index))
             count[made.root(element)] += 1
-    for export in plan.exports:
-        for index in range(len(made.shapes.get(export.source) or [])):
-            count[made.root((*export.source, index))] += 1
-    return count
+    return count + made.reads
+
+
+def _name(origin: Artifact) -> str:
+    return origin.origin.name if origin.origin else origin.name
+
+
+def _artifact(node: str, piece: Piece, origin: Artifact) -> Artifact:
+    with piece.path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    size = piece.path.stat().st_size
+    return Artifact(node, piece.path, piece.name, piece.mime, size, digest, piece.image, origin.origin, encoded=True)
 
 
 @contextmanager

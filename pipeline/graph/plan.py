@@ -8,7 +8,7 @@ from typing import Literal
 
 from pipeline.graph.flow import Flow
 from pipeline.graph.wiring import Edge
-from pipeline.nodes.base import ImageNode, InputNode, Node
+from pipeline.nodes.base import FactNode, ImageNode, InputNode, Node, SpreadNode
 
 Phase = Literal["before", "fused", "after"]
 Ref = tuple[str, str | None]
@@ -45,7 +45,8 @@ def plan(flow: Flow) -> Plan:
     }
     phases: dict[str, Phase] = {}
     for name in flow.order:
-        phases[name] = _phase(flow.nodes[name].cls, [phases[edge.source] for edge in wires[name]])
+        sources = [_phase_of_output(flow, edge, phases) for edge in wires[name]]
+        phases[name] = _phase(flow.nodes[name].cls, sources)
     exports = [
         Export((edge.source, edge.source_port), name)
         for name in flow.order
@@ -63,12 +64,27 @@ def plan(flow: Flow) -> Plan:
 def _phase(cls: type[Node], sources: list[Phase]) -> Phase:
     if issubclass(cls, InputNode):
         return "before"
-    if issubclass(cls, ImageNode):
+    if issubclass(cls, ImageNode | SpreadNode):
         return "fused"
+    if issubclass(cls, FactNode):
+        return _fact_phase(cls, sources)
     if cls.gives != "same" or "after" in sources:
         return "after"
     return "fused" if "fused" in sources else "before"
 
 
+def _fact_phase(cls: type[FactNode], sources: list[Phase]) -> Phase:
+    if "after" in sources:
+        return "after"
+    if cls.side == "worker":
+        return "after" if "fused" in sources else "before"
+    return "fused"
+
+
+def _phase_of_output(flow: Flow, edge: Edge, phases: Mapping[str, Phase]) -> Phase:
+    # What a spread node wrote are whole files already.
+    return "after" if issubclass(flow.nodes[edge.source].cls, SpreadNode) else phases[edge.source]
+
+
 def _kept(flow: Flow, name: str) -> bool:
-    return flow.nodes[name].keep and issubclass(flow.nodes[name].cls, ImageNode)
+    return flow.nodes[name].keep and issubclass(flow.nodes[name].cls, ImageNode | SpreadNode)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pipeline.artifacts import Artifact
@@ -13,7 +14,7 @@ from pipeline.graph.flow import NodeSpec
 from pipeline.graph.plan import Plan, Ref
 from pipeline.imaging.open import ANIMATED
 from pipeline.imaging.picture import Outline
-from pipeline.nodes.base import ChoiceNode, Encoding, ImageNode, Node
+from pipeline.nodes.base import ChoiceNode, Encoding, FactNode, Facts, GatherNode, ImageNode, Node, SpreadNode
 from pipeline.nodes.input import Input
 
 DERIVE_RESIDUAL = 1.5
@@ -51,6 +52,10 @@ class Sketch:
     """The largest scale anybody needs of each artifact; absent when nobody needs it."""
     animated: set[Element] = field(default_factory=set)
     """Artifacts whose every frame is needed."""
+    reads: Counter[Element] = field(default_factory=Counter)
+    """How often each artifact's pixels are read to be encoded or written."""
+    gathered: dict[str, list[Element]] = field(default_factory=dict)
+    """What each gathering picture step makes one picture of, in the order of its sources."""
     derived: dict[tuple[str, int], tuple[str, int]] = field(default_factory=dict)
     """Node and artifact -> the larger sibling whose pixels it is made from."""
 
@@ -61,32 +66,83 @@ class Sketch:
         return element
 
 
+@dataclass
+class Seen:
+    """What only pixels could tell, found out so far."""
+
+    facts: dict[tuple[str, int], Facts] = field(default_factory=dict)
+    """What fact nodes found, by node and artifact."""
+    surveyed: dict[tuple[str, int], ImageNode] = field(default_factory=dict)
+
+    def common(self, common: Mapping[str, Any]) -> dict[str, Any]:
+        """The facts of the run with what was found among them, as `facts.<node>.<key>`."""
+        found: dict[str, Any] = dict(common)
+        for (node, index), facts in self.facts.items():
+            if index == 0:
+                found |= flat_facts(node, facts)
+        return found
+
+
+class Unseen(Exception):
+    """The sketch cannot go on before this node has seen its input."""
+
+    def __init__(self, node: str) -> None:
+        super().__init__(node)
+        self.node = node
+
+
+def flat_facts(node: str, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """What a fact node found as conditions name it: `facts.<node>.<key>`, nested mappings with further dots."""
+    found: dict[str, Any] = {}
+    for key, value in facts.items():
+        if isinstance(value, Mapping):
+            found |= flat_facts(f"{node}.{key}", value)
+        else:
+            found[f"facts.{node}.{key}" if not node.startswith("facts.") else f"{node}.{key}"] = value
+    return found
+
+
 def sketch(
     plan: Plan,
     specs: Mapping[str, NodeSpec],
     given: Mapping[Ref, Sequence[Artifact] | None],
     chosen: Mapping[str, Ref],
     common: Mapping[str, Any],
+    seen: Seen,
 ) -> Sketch:
-    """Decide everything that needs no pixels for the fused nodes, fed with the files `given`.
+    """Decide everything that needs no pixels for the fused nodes, fed with the files `given` and what was `seen`.
 
     `chosen` says which source each choice between files handed on. Raises the error of the first node that cannot be
-    done, its `node` set.
+    done, its `node` set, and `Unseen` when something must be looked at first.
     """
+    common = seen.common(common)
     made = Sketch(chosen=dict(chosen))
     for ref, artifacts in given.items():
         made.shapes[ref] = None if artifacts is None else [_shape(artifact, specs) for artifact in artifacts]
     for name in plan.fused:
-        _decide(made, name, plan, specs[name], common)
+        _decide(made, name, plan, specs, common, seen)
     return made
 
 
-def demands(made: Sketch, plan: Plan, specs: Mapping[str, NodeSpec], common: Mapping[str, Any]) -> None:
-    """Work out, from the exports backwards, at which scale each artifact is needed and what can be derived."""
+def demands(
+    made: Sketch,
+    plan: Plan,
+    specs: Mapping[str, NodeSpec],
+    common: Mapping[str, Any],
+    looked_at: Mapping[Element, float] | None = None,
+) -> None:
+    """Work out, from the exports backwards, at which scale each artifact is needed and what can be derived.
+
+    `looked_at` are artifacts whose pixels somebody wants to see at that scale beside.
+    """
+    for element, scale in (looked_at or {}).items():
+        made.reads[made.root(element)] += 1
+        _want(made, element, scale, False)
     for export in plan.exports:
         for index, shape in enumerate(made.shapes.get(export.source) or []):
             wish = encoding(specs[export.consumer], export.source[0], shape, common)
             if needs_pixels(shape, wish):
+                made.reads[made.root((*export.source, index))] += 1
                 _want(made, (*export.source, index), 1.0, (wish.get("format") or _format(shape)) in ANIMATED)
     for name in reversed((*plan.before, *plan.fused)):
         _pass_back(made, name, plan)
@@ -126,15 +182,21 @@ def _format(shape: Shape) -> str:
     return shape.outline.format if shape.outline else ""
 
 
-def _decide(made: Sketch, name: str, plan: Plan, spec: NodeSpec, common: Mapping[str, Any]) -> None:
+def _decide(
+    made: Sketch, name: str, plan: Plan, specs: Mapping[str, NodeSpec], common: Mapping[str, Any], seen: Seen
+) -> None:
+    spec = specs[name]
     if _starved(made, spec, plan, name):
         _skip(made, name, spec, None)
         return
     try:
         if issubclass(spec.cls, ChoiceNode):
+            _check_seen(made, spec, specs, seen)
             _choose(made, name, spec, [(edge.source, edge.source_port) for edge in plan.wires[name]], common)
+        elif issubclass(spec.cls, FactNode):
+            _hand_on(made, name, spec, main_source(plan, name), common)
         else:
-            _reach(made, name, spec, plan, common)
+            _reach(made, name, spec, plan, common, seen)
     except SafelightError as error:
         error.node = error.node or name
         if spec.on_error != "skip":
@@ -166,25 +228,79 @@ def _choose(made: Sketch, name: str, spec: NodeSpec, sources: Sequence[Ref], com
         made.shapes[name, out] = made.shapes[sources[index]] if out == port else None
 
 
-def _reach(made: Sketch, name: str, spec: NodeSpec, plan: Plan, common: Mapping[str, Any]) -> None:
+def _check_seen(made: Sketch, spec: NodeSpec, specs: Mapping[str, NodeSpec], seen: Seen) -> None:
+    """Raise `Unseen` when the choice asks for what a fact node in this sandbox call has not found out yet."""
+    asked = str(spec.parameters.get("field", "")).split(".")
+    node = asked[1] if asked[0] == "facts" and len(asked) > 2 else None
+    if node in made.chosen and node not in made.skipped and (node, 0) not in seen.facts:
+        raise Unseen(node)
+
+
+def _hand_on(made: Sketch, name: str, spec: NodeSpec, source: Ref, common: Mapping[str, Any]) -> None:
+    shapes = made.shapes[source] or []
+    for index, shape in enumerate(shapes):
+        made.models[name, index] = spec.build(artifact_facts(shape.origin, shape.outline, common))
+    made.chosen[name], made.shapes[name, None] = source, shapes
+
+
+def _reach(made: Sketch, name: str, spec: NodeSpec, plan: Plan, common: Mapping[str, Any], seen: Seen) -> None:
+    if issubclass(spec.cls, GatherNode):
+        _gather(made, name, spec, plan, common)
+        return
     source = main_source(plan, name)
     reached = []
     for index, shape in enumerate(made.shapes[source] or []):
-        if shape.outline is None:
-            raise ImageUnreadable(
-                reason=f"`{shape.origin.name}` is {shape.origin.mime}, not an image this flow can use"
-            )
-        model = spec.build(artifact_facts(shape.origin, shape.outline, common))
-        assert isinstance(model, ImageNode)
-        _check_ports(model, name, plan)
+        outline = _outline(shape)
+        model = spec.build(artifact_facts(shape.origin, outline, common))
+        if isinstance(model, ImageNode):
+            _check_ports(model, name, plan)
+            model = _surveyed(model, name, index, seen)
+            reached.append(Shape(shape.origin, model.reach(outline), untouched=False))
         made.models[name, index] = model
-        reached.append(Shape(shape.origin, model.reach(shape.outline), untouched=False))
     made.shapes[name, None] = reached
+
+
+def _outline(shape: Shape) -> Outline:
+    if shape.outline is None:
+        raise ImageUnreadable(reason=f"`{shape.origin.name}` is {shape.origin.mime}, not an image this flow can use")
+    return shape.outline
+
+
+def _gather(made: Sketch, name: str, spec: NodeSpec, plan: Plan, common: Mapping[str, Any]) -> None:
+    sources = [(edge.source, edge.source_port) for edge in plan.wires[name]]
+    found = [(*source, index) for source in sources for index in range(len(made.shapes[source] or []))]
+    shapes = [shape_of(made, element) for element in found]
+    outlines = [_outline(shape) for shape in shapes]
+    model = spec.build(artifact_facts(shapes[0].origin, outlines[0], common))
+    assert isinstance(model, GatherNode)
+    made.models[name, 0], made.gathered[name] = model, found
+    made.shapes[name, None] = [Shape(_common_origin(shapes), model.reach_all(outlines), untouched=False)]
+
+
+def _common_origin(shapes: Sequence[Shape]) -> Artifact:
+    """The file they all descend from; with several, the first one's name and no origin."""
+    first = shapes[0].origin
+    same = all(shape.origin.origin == first.origin for shape in shapes)
+    name = first.origin.name if first.origin else first.name
+    return first if same else replace(first, origin=None, name=name)
+
+
+def shape_of(made: Sketch, element: Element) -> Shape:
+    """The shape of one artifact that was not skipped."""
+    shapes = made.shapes[element[0], element[1]]
+    assert shapes is not None
+    return shapes[element[2]]
+
+
+def _surveyed(model: ImageNode, name: str, index: int, seen: Seen) -> ImageNode:
+    if model.surveys and (name, index) not in seen.surveyed:
+        raise Unseen(name)
+    return seen.surveyed.get((name, index), model)
 
 
 def _check_ports(model: ImageNode, name: str, plan: Plan) -> None:
     wired = {edge.target_port for edge in plan.wires[name]}
-    missing = [port for port in model.inputs[1:] if port not in wired and port not in model.assets()]
+    missing = [port for port in model.needs_ports()[1:] if port not in wired and port not in model.assets()]
     if missing:
         raise NodeInvalid(node=name, reason=f"nothing arrives at its port `{missing[0]}`")
 
@@ -202,6 +318,7 @@ def _want(made: Sketch, element: Element, scale: float, animated: bool) -> None:
 
 
 def _pass_back(made: Sketch, name: str, plan: Plan) -> None:
+    _pass_back_looks(made, name, plan)
     if name in made.chosen:
         for port in ("then", "else", None):
             for index in range(len(made.shapes.get((name, port)) or [])):
@@ -214,13 +331,32 @@ def _pass_back(made: Sketch, name: str, plan: Plan) -> None:
         model = made.models.get((name, index))
         if element not in made.wanted or not isinstance(model, ImageNode):
             continue
+        if isinstance(model, GatherNode):
+            for one in made.gathered[name]:
+                _want(made, one, model.demand(_outline(shape_of(made, one)), made.wanted[element]), False)
+            continue
+        every_frame = model.needs_frames(element in made.animated)
         for edge in plan.wires[name]:
             source = (edge.source, edge.source_port)
             at = source_index(made, source, index)
             main = edge.target_port == MAIN_PORT
             outline = (made.shapes[source] or [shape])[at].outline
             scale = model.demand(outline, made.wanted[element]) if main and outline else 1.0
-            _want(made, (*source, at), scale, element in made.animated and main)
+            _want(made, (*source, at), scale, every_frame and main)
+
+
+def _pass_back_looks(made: Sketch, name: str, plan: Plan) -> None:
+    """What nodes want that look at pixels or write them, without making a picture."""
+    for (node, index), model in made.models.items():
+        if node != name or not isinstance(model, FactNode | SpreadNode):
+            continue
+        element = (*main_source(plan, name), index)
+        outline = (made.shapes[element[0], element[1]] or [])[index].outline
+        if outline is None or (isinstance(model, FactNode) and not model.pixels):
+            continue
+        wanted = model.demand_of(outline) if isinstance(model, FactNode) else model.demand(outline, 1.0)
+        made.reads[made.root(element)] += 1
+        _want(made, element, wanted, False)
 
 
 def source_index(made: Sketch, source: Ref, index: int) -> int:
@@ -233,7 +369,7 @@ def _derive(made: Sketch, plan: Plan) -> None:
     for name in plan.fused:
         for index in range(len(made.shapes.get((name, None)) or [])):
             model = made.models.get((name, index))
-            if isinstance(model, ImageNode) and (name, None, index) in made.wanted:
+            if name not in made.gathered and isinstance(model, ImageNode) and (name, None, index) in made.wanted:
                 element = made.root((*main_source(plan, name), index))
                 outline = (made.shapes[main_source(plan, name)] or [])[index].outline
                 if outline and model.demand(outline, 1.0) < 1.0:

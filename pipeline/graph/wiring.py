@@ -13,7 +13,7 @@ from typing import Any
 
 from pipeline.documents import Document, Path, hint_for, nearest, shown
 from pipeline.graph.placeholders import Placeholder, pieces, placeholders
-from pipeline.nodes.base import ImageNode, InputNode, Node
+from pipeline.nodes.base import FactNode, GatherNode, ImageNode, InputNode, Node
 
 
 @dataclass(frozen=True)
@@ -223,7 +223,11 @@ def _check_inputs(net: Net) -> None:
             continue
         connected = {edge.target_port for edge in net.into[draft.id]}
         fed = draft.sample.assets() if isinstance(draft.sample, ImageNode) else {}
-        for port in draft.cls.inputs:
+        needed = draft.sample.needs_ports() if isinstance(draft.sample, ImageNode) else draft.cls.inputs
+        for port in sorted(connected - {*needed}):
+            message = f"`{draft.id}` makes no use of what comes into its port `{port}`."
+            net.complain(draft, draft.from_path, "PORT_UNKNOWN", message)
+        for port in needed:
             if port in connected or port in fed or (port in draft.cls.optional_inputs and not draft.sample):
                 continue
             if port in draft.cls.optional_inputs and not issubclass(draft.cls, ImageNode):
@@ -306,6 +310,8 @@ def _check_use(net: Net, circles: set[str]) -> None:
     for draft in net.drafts.values():
         if draft.cls is None or draft.id in circles | net.misspelt or net.out_of[draft.id]:
             continue
+        if issubclass(draft.cls, FactNode):
+            continue  # what it finds is on the run
         if draft.cls.gives != "nothing" and draft.says("keep") in (None, False):
             message = f"Nothing that `{draft.id}` makes is saved or kept."
             hint = f"Add a save node with `from: {draft.id}`, or say `keep: true`."
@@ -357,13 +363,13 @@ def _trails(net: Net) -> dict[str, Trail]:
 
 def _trail(draft: Draft, arriving: list[Trail]) -> Trail:
     gathers = draft.cls is not None and draft.cls.gathers
-    archive = gathers and draft.cls is not None and draft.cls.gives == "file"
+    single = gathers and draft.cls is not None and (draft.cls.gives == "file" or issubclass(draft.cls, GatherNode))
     leading = arriving if gathers else arriving[:1]
     ways = [trail.branches for trail in arriving]
-    says = draft.id if archive else draft.says("format")
+    says = draft.id if single else draft.says("format")
     return Trail(
         frozenset(origin for trail in leading for origin in trail.origins),
-        not archive and any(trail.many for trail in arriving),
+        not single and any(trail.many for trail in arriving),
         frozenset({str(says)}) if says else frozenset(name for trail in leading for name in trail.formats),
         frozenset.intersection(*ways) if gathers and ways else frozenset(way for one in ways for way in one),
     )

@@ -8,17 +8,30 @@ worker. The class variables declare how a type can be wired; the flow loader che
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from pipeline.imaging.encode import Format
+from pipeline.model import ImageFacts
 from pipeline.units import Seconds
 
 if TYPE_CHECKING:
     from pipeline.artifacts import Artifact, Tools
     from pipeline.imaging.picture import Outline, Picture, Wish
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One file of several: where it lies, its name (may lead through folders), what it is, and its image facts."""
+
+    path: Path
+    name: str
+    mime: str
+    image: ImageFacts | None = None
+
 
 Wiring = str | tuple[str, ...] | Mapping[str, str]
 Kind = Literal["image", "any"]
@@ -87,9 +100,38 @@ class ImageNode(Node):
         """Whether the output is the whole input, only smaller: then smaller siblings can be derived from it."""
         return False
 
+    surveys: ClassVar[bool] = False
+    """Whether only the pixels can tell its reach: `survey` is asked before."""
+
+    def survey(self, image: Picture) -> Self:
+        """The node with what had to be seen in the whole picture filled in; `reach` and `apply` are asked of it."""
+        return self
+
+    def needs_frames(self, wanted: bool) -> bool:
+        """Whether every frame of its input is needed when every frame of its output is `wanted`, or only the first."""
+        return wanted
+
+    def needs_ports(self) -> Sequence[str]:
+        """The input ports that something must arrive at, by an edge or by `assets`."""
+        return self.inputs
+
     def assets(self) -> Mapping[str, str]:
-        """Input ports fed from an `asset:` reference instead of an edge."""
+        """What `beside` gets from an `asset:` reference instead of an edge: the name it has there -> the reference."""
         return {}
+
+
+class GatherNode(ImageNode):
+    """A pure step that makes one still picture of any number of pictures; `demand` is asked for each of them."""
+
+    gathers: ClassVar[bool] = True
+
+    def gather(self, images: Sequence[Picture | None], names: Sequence[str]) -> Picture:
+        """The picture made of these, named after the files they come from; None for one that was lost on the way."""
+        raise NotImplementedError
+
+    def reach_all(self, outlines: Sequence[Outline]) -> Outline:
+        """The exact outline of what `gather` makes of pictures with these outlines."""
+        raise NotImplementedError
 
 
 class ChoiceNode(Node):
@@ -100,6 +142,46 @@ class ChoiceNode(Node):
 
     def choose(self, sources: Sequence[Facts | None]) -> tuple[int, str | None]:
         """Which source goes on, and out of which port; a None among the facts is a source that was skipped."""
+        raise NotImplementedError
+
+
+class FactNode(Node):
+    """A step that finds something out about what comes in, and hands it on unchanged."""
+
+    takes: ClassVar[Kind] = "any"
+    gives: ClassVar[Given] = "same"
+    pixels: ClassVar[bool] = True
+    """Whether it looks at pixels; otherwise at the file alone, and nothing is decoded for it."""
+    side: ClassVar[Literal["sandbox", "worker"]] = "sandbox"
+    """Where it works: `observe` in the sandbox, or `inquire` in the worker, which may use the network."""
+
+    def demand_of(self, outline: Outline) -> float:
+        """Which scale of a picture with this outline is enough for it."""
+        return 1.0
+
+    def observe(self, file: Artifact, image: Picture | None) -> Facts:
+        """What it found, as JSON values; `image` is None for a file that is no image and when `pixels` is false.
+
+        `file` is the input that came in or that the picture was made of.
+        """
+        raise NotImplementedError
+
+    async def inquire(self, tools: Tools, file: Artifact) -> Facts:
+        """The same for a node whose side is the worker."""
+        raise NotImplementedError
+
+
+class SpreadNode(Node):
+    """A step that writes several files of one picture, in the sandbox."""
+
+    gives: ClassVar[Given] = "file"
+
+    def demand(self, outline: Outline, wanted: float) -> float:
+        """Which scale of a picture with this outline is enough for it."""
+        return 1.0
+
+    def spread(self, image: Picture, folder: Path, stem: str) -> Sequence[Piece]:
+        """The files it made in `folder`, named after `stem`, the picture's own name without its extension."""
         raise NotImplementedError
 
 

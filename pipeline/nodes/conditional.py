@@ -11,7 +11,7 @@ from pipeline.nodes.base import ChoiceNode, Facts
 from pipeline.units import BYTE_UNITS, quantity
 
 FIELDS = ("mime", "extension", "size", "width", "height", "ratio", "frames", "alpha", "format")
-OPEN_FIELDS = ("metadata.", "params.")
+OPEN_FIELDS = ("metadata.", "params.", "facts.")
 
 Operator = Literal[
     "equals", "notEquals", "greaterThan", "greaterOrEqual", "lessThan", "lessOrEqual", "contains", "startsWith",
@@ -37,8 +37,8 @@ class Conditional(ChoiceNode):
 
     type: Literal["conditional"]
     field: str = Field(
-        description="mime, extension, size (bytes), width, height, ratio, frames, alpha, format, metadata.<key> or "
-        "params.<key>. A field the artifact does not have never holds."
+        description="mime, extension, size (bytes), width, height, ratio, frames, alpha, format, metadata.<key>, "
+        "params.<key> or facts.<node>.<key>. A field the artifact does not have never holds."
     )
     operator: Operator
     value: Any = Field(description="What it is compared with; a list for `in`. Sizes may be words such as 5MB.")
@@ -49,7 +49,7 @@ class Conditional(ChoiceNode):
     @classmethod
     def _known(cls, field: str) -> str:
         if field not in FIELDS and not any(field.startswith(start) and field != start for start in OPEN_FIELDS):
-            raise ValueError(f"unknown field `{field}`; known: {', '.join(FIELDS)}, metadata.<key>, params.<key>")
+            raise ValueError(f"unknown field `{field}`; known: {', '.join(FIELDS)}, metadata.<key>, params.<key>, facts.<node>.<key>")
         return field
 
     @field_validator("value")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -50,6 +50,13 @@ emit('file.stored', project, id, at, facts)
 return 1
 """
 
+LEARN_LUA = """
+local id, seen, text = take(), take(), take()
+if redis.call('GET', P .. 'file:' .. id) ~= seen then return 0 end
+redis.call('SET', P .. 'file:' .. id, text)
+return 1
+"""
+
 DELETE_LUA = (
     FILES_LUA
     + """
@@ -93,6 +100,15 @@ class Files(Room):
             change = (stored.model_dump_json(), file.project, at.isoformat(), file_facts(stored))
             if await self._call(STORE_LUA, file_id, seen, *change):
                 return stored
+
+    async def learn(self, file_id: str, facts: Mapping[str, Any]) -> File:
+        """Note what was found out about the file, over what was known before; raises `FileNotFound`."""
+        while True:
+            seen = await self._text(file_id)
+            file = read_file(seen)
+            learned = file.model_copy(update={"facts": {**file.facts, **facts}})
+            if learned == file or await self._call(LEARN_LUA, file_id, seen, learned.model_dump_json()):
+                return learned
 
     async def delete(self, file_id: str) -> File | None:
         """Forget the file and return what it was, None when there was none."""

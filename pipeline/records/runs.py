@@ -142,10 +142,10 @@ COMMIT_LUA = (
     RUN_LUA
     + FILES_LUA
     + """
-local id, attempt, at, outputs = take(), take(), take(), take()
+local id, attempt, at, outputs, facts = take(), take(), take(), take(), take()
 local run = turn(id, attempt, {running = true})
 if not run then return false end
-redis.call('HSET', P .. 'run:' .. id, 'outputs', outputs, 'finished_at', at)
+redis.call('HSET', P .. 'run:' .. id, 'outputs', outputs, 'facts', facts, 'finished_at', at)
 merge(run, take_nodes(), at)
 for _ = 1, tonumber(take()) do
   local file = take_file()
@@ -201,7 +201,7 @@ if not run then return 'missing' end
 if not ended[run.status] then return run.status end
 local key = P .. 'run:' .. id
 run.attempt = redis.call('HINCRBY', key, 'attempt', 1)
-redis.call('HDEL', key, 'outputs', 'error', 'started_at', 'finished_at')
+redis.call('HDEL', key, 'outputs', 'facts', 'error', 'started_at', 'finished_at')
 for _, file in ipairs(redis.call('SMEMBERS', key .. ':files')) do drop_file(file) end
 redis.call('DEL', key .. ':nodes', key .. ':files')
 move(run, 'queued', place)
@@ -250,7 +250,8 @@ class Runs(Room):
     async def create(self, run: Run) -> None:
         """Keep a new run and log `run.queued`; one of that id which is already there stays as it is."""
         place = score(run.created_at)
-        text = run.model_dump_json(exclude={"status", "attempt", "started_at", "finished_at", "outputs", "error"})
+        apart = {"status", "attempt", "started_at", "finished_at", "outputs", "facts", "error"}
+        text = run.model_dump_json(exclude=apart)
         fields = (run.id, run.project, run.flow, run.status, run.attempt, place)
         await self._call(CREATE_LUA, *fields, text, run.created_at.isoformat())
 
@@ -277,11 +278,13 @@ class Runs(Room):
         outputs: Sequence[Output],
         files: Sequence[File],
         at: datetime,
+        facts: Mapping[str, Any] | None = None,
     ) -> Run | None:
         """Complete the run and make its output files appear, in one step; None when it is not running this attempt."""
         listed = orjson.dumps([output.model_dump() for output in outputs])
         made = flat(file_arguments(file) for file in files)
-        arguments = (run_id, attempt, at.isoformat(), listed, *_node_arguments(nodes), *made)
+        found = orjson.dumps(facts or {})
+        arguments = (run_id, attempt, at.isoformat(), listed, found, *_node_arguments(nodes), *made)
         return _step(await self._call(COMMIT_LUA, *arguments))
 
     async def fail(
@@ -368,7 +371,7 @@ def _read(row: Any) -> Run:
     status = fields[b"status"].decode()
     for name in ("started_at", "finished_at"):
         run[name] = fields[name.encode()].decode() if name.encode() in fields else None
-    for name, nothing in (("outputs", b"[]"), ("error", b"null")):
+    for name, nothing in (("outputs", b"[]"), ("facts", b"{}"), ("error", b"null")):
         run[name] = orjson.loads(fields.get(name.encode(), nothing))
     states = run["nodes"] | {name.decode(): orjson.loads(text) for name, text in nodes.items()}
     run |= {"status": status, "attempt": int(fields[b"attempt"]), "nodes": _settled(status, states)}

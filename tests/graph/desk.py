@@ -13,7 +13,7 @@ from PIL import Image
 
 from pipeline.artifacts import Made
 from pipeline.errors import NodeInvalid
-from pipeline.graph.execute import execute
+from pipeline.graph.execute import Outcome, execute
 from pipeline.graph.flow import load_flow
 from pipeline.imaging.sandbox import Sandbox
 from pipeline.model import File, ImageFacts, NodeState, Output, new_id
@@ -48,6 +48,7 @@ class Desk:
     made: dict[str, Made] = field(default_factory=dict)
     states: dict[str, NodeState] = field(default_factory=dict)
     told: list[tuple[str, str]] = field(default_factory=list)
+    outcome: Outcome = field(default_factory=Outcome)
 
     async def load(self, file: File) -> Path:
         return Path(file.key)
@@ -85,4 +86,6 @@ class Desk:
     ) -> list[Output]:
         flow = load_flow("flow", text)
         checked = flow.check_params(params or {})
-        return await execute(flow, inputs, checked, {"album": "spring"}, "run-1", self, self.emit, sandbox, **options)
+        metadata = {"album": "spring"}
+        self.outcome = await execute(flow, inputs, checked, metadata, "run-1", self, self.emit, sandbox, **options)
+        return self.outcome.outputs

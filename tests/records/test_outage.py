@@ -100,6 +100,7 @@ VERBS: dict[str, Callable[[Records, EventLog, FlowRegistry], Awaitable[object]]]
     "runs.fail": lambda r, e, f: r.runs.fail(RUN.id, 1, PROBLEM, {}, moment(0)),
     "runs.cancel": lambda r, e, f: r.runs.cancel(RUN.id, moment(0)),
     "runs.retry": lambda r, e, f: r.runs.retry(RUN.id, moment(0)),
+    "files.learn": lambda r, e, f: r.files.learn(FILE.id, {"info": {}}),
     "runs.release": lambda r, e, f: r.runs.release(RUN.id, 1, moment(0)),
     "runs.stranded": lambda r, e, f: r.runs.stranded(moment(0), 1),
     "runs.counts": lambda r, e, f: r.runs.counts(),

@@ -21,6 +21,7 @@ from pipeline.errors import (
     PathInvalid,
     StorageUnavailable,
 )
+from pipeline.graph.execute import Outcome
 from pipeline.imaging.sandbox import Sandbox
 from pipeline.model import File, Grant, Intake, NodeState, Output, Run, now
 from tests.workers.conftest import kept_files, once
@@ -54,7 +55,7 @@ class Stand:
         timeout: float,
         node_timeout: float,
         date: datetime,
-    ) -> Sequence[Output]:
+    ) -> Outcome:
         self.folder, self.given = tools.folder, (inputs, params, metadata, run_id)
         emit("photo", NodeState(type="input", status="completed", ms=1.0))
         emit("small", NodeState(type="resize", status="running"))
@@ -66,7 +67,7 @@ class Stand:
             await self.then()
         emit("small", NodeState(type="resize", status="completed", ms=2.0))
         emit("out", NodeState(type="save", status="completed", ms=3.0))
-        return [output]
+        return Outcome([output])
 
 
 def made(tools: Tools, path: str, body: bytes = b"developed", name: str = "made") -> Made:
@@ -277,9 +278,9 @@ class Saving(Stand):
         super().__init__()
         self.act = act
 
-    async def __call__(self, *given: Any, **limits: Any) -> Sequence[Output]:
+    async def __call__(self, *given: Any, **limits: Any) -> Outcome:
         await self.act(given[5])
-        return []
+        return Outcome()
 
 
 async def test_outputs_cannot_replace_each_other_or_a_manifest(core: Core, grant: Grant, photo: File) -> None:

@@ -76,6 +76,7 @@ class FileShape(Shape):
     expires_at: datetime | None = Field(description="When a file that was not stored is removed.")
     run: str | None = Field(description="The run that made it.")
     path: str | None = Field(description="The path its save node gave it.")
+    facts: Mapping[str, Any] = Field(description="What flows found out about it, by type of node.")
     url: str = Field(description="Fetchable without a key; of a private file it is signed and expires.")
 
 
@@ -260,6 +261,7 @@ class RunShape(Shape):
     params: Mapping[str, Any]
     nodes: Mapping[str, NodeState]
     outputs: tuple[OutputShape, ...]
+    facts: Mapping[str, Any] = Field(description="What its fact nodes found, by node.")
     error: Problem | None
 
 
