@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import io
 import struct
-import time
 import zlib
 from contextlib import suppress
 from fractions import Fraction
@@ -193,19 +192,6 @@ def test_the_sniffed_format_alone_chooses_the_loader(claimed: str, tmp_path: Pat
 def test_one_path_may_hold_another_file_later(tmp_path: Path) -> None:
     assert facts_of(saved(noisy(10, 10), "JPEG"), tmp_path, "jpeg").width == 10
     assert facts_of(saved(noisy(20, 20), "JPEG"), tmp_path, "jpeg").width == 20
-
-
-def test_a_photograph_is_measured_within_five_milliseconds(tmp_path: Path) -> None:
-    path = tmp_path / "large.jpg"
-    pyvips.Image.black(6000, 4000, bands=3).copy(interpretation="srgb").jpegsave(str(path))
-    fastest = 1.0
-    for _ in range(10):
-        start = time.perf_counter()
-        facts = measure(str(path), "image/jpeg", 10**8, 1000)
-        fastest = min(fastest, time.perf_counter() - start)
-    assert facts.width == 6000
-    assert fastest < 0.005
-    assert measure(str(PHOTO), "image/jpeg", 10**8, 1000).width == 4272
 
 
 SEEDS = {name: VARIANTS[name][1]() for name in ("jpeg exif", "png exif", "webp exif", "tiff exif", "gif animated")}
