@@ -286,6 +286,19 @@ class NodeFailed(SafelightError):
     code, status, sentence = "NODE_FAILED", 422, "The node failed: {reason}."
 
 
+class VerificationFailed(SafelightError):
+    code, status, sentence = "VERIFICATION_FAILED", 422, "The file does not pass: {reason}."
+
+
+class FileInfected(SafelightError):
+    code, status, sentence = "FILE_INFECTED", 422, "The file `{name}` holds a virus: {signature}."
+
+
+class ScannerUnavailable(SafelightError):
+    code, status, retryable = "SCANNER_UNAVAILABLE", 503, True
+    sentence = "The virus scanner does not answer; try again shortly."
+
+
 class PathInvalid(SafelightError):
     code, status, sentence = "PATH_INVALID", 422, "The output path `{path}` cannot be used: {reason}."
 

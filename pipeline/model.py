@@ -125,11 +125,12 @@ class Place(Noun):
 class ImageFacts(Noun):
     """What the header of an image says; width and height are as shown, EXIF orientation applied."""
 
-    format: str = Field(description="jpeg, png, webp, avif, gif or tiff.")
+    format: str = Field(description="jpeg, png, webp, avif, gif, tiff, svg, heic, jxl or pdf.")
     width: int = Field(ge=1)
     height: int = Field(ge=1)
     orientation: int = Field(default=1, ge=1, le=8, description="EXIF orientation of the stored pixels.")
     frames: int = Field(default=1, ge=1)
+    pages: int | None = Field(default=None, ge=1, description="Of a PDF; its size is that of the first at 150 dpi.")
     alpha: bool = False
     colour_space: str = Field(default="srgb", description="srgb, grey, cmyk, rgb16, ...")
     dpi: float | None = None

@@ -32,7 +32,7 @@ OTHER_VARIABLES = {"SAFELIGHT_CONFIG", "SAFELIGHT_URL", "SAFELIGHT_API_KEY"}
 CONFIG_NAME = "safelight.yaml"
 STORAGE_SCHEMES = ("file", "s3", "memory")
 
-Format = Literal["jpeg", "png", "webp", "avif", "gif", "tiff"]
+Format = Literal["jpeg", "png", "webp", "avif", "gif", "tiff", "svg", "heic", "jxl", "pdf"]
 ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 MEDIA_RANGE = re.compile(r"(\*|[A-Za-z0-9.+-]+)/(\*|[A-Za-z0-9.+-]+)")
 
@@ -97,7 +97,8 @@ class Settings(BaseSettings):
     unstored_expiry: Seconds = Field(default=86_400, gt=0, description="How long a file that nobody stored is kept.")
     body_timeout: Seconds = Field(default=60, gt=0, description="Longest silence while a body arrives.")
     allowed_formats: tuple[Format, ...] = Field(
-        default=("jpeg", "png", "webp", "avif", "gif", "tiff"), description="Image formats that are decoded."
+        default=("jpeg", "png", "webp", "avif", "gif", "tiff", "svg", "heic", "jxl", "pdf"),
+        description="Formats that are read as pictures; jxl also needs the extra `jxl`.",
     )
     max_pixels: Pixels = Field(default=100_000_000, gt=0, description="Most pixels (width x height x frames).")
     max_frames: int = Field(default=1000, ge=1, description="Most frames of an animation.")

@@ -140,6 +140,21 @@ ALIASES = {
     "text/xml": "application/xml",
     "binary/octet-stream": UNKNOWN,
 }
+MEDIA_FORMATS = {
+    "image/jpeg": "jpeg",
+    "image/png": "png",
+    "image/webp": "webp",
+    "image/avif": "avif",
+    "image/gif": "gif",
+    "image/tiff": "tiff",
+    "image/svg+xml": "svg",
+    "image/heic": "heic",
+    "image/heif": "heic",
+    "image/jxl": "jxl",
+    "application/pdf": "pdf",
+}
+"""The media types that can be read as pictures, and the formats they are in; nobody else maps one to the other."""
+FORMAT_TYPES = {name: mime for mime, name in reversed(MEDIA_FORMATS.items())}
 ALWAYS_RECOGNISED = frozenset(
     {f"image/{name}" for name in ("jpeg", "png", "gif", "webp", "tiff", "avif", "heic", "bmp", "jxl", "jp2", "x-icon")}
     | {"application/pdf", "application/zip"}

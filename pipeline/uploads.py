@@ -34,7 +34,7 @@ from pipeline.errors import (
     UploadExpired,
     UploadNotFound,
 )
-from pipeline.imaging.header import read_header
+from pipeline.imaging.header import facts_of, is_read
 from pipeline.imaging.sandbox import Sandbox
 from pipeline.model import File, Grant, ImageFacts, Intake, Upload, new_id, now
 from pipeline.records import Records
@@ -325,15 +325,12 @@ class Uploads:
 
     async def _measure(self, upload: Upload, media_type: str) -> ImageFacts | None:
         """What the header of an image says, None for any other file; raises `ImageUnreadable` or `ImageTooLarge`."""
-        if media_type.removeprefix("image/") not in self._settings.allowed_formats:
+        allowed, frames = self._settings.allowed_formats, self._settings.max_frames
+        if not is_read(media_type, allowed):
             return None
         caps = [cap for cap in (self._settings.max_pixels, upload.intake.max_pixels) if cap is not None]
         async with local_copy(self._storage(upload), upload.key, self._settings.data_dir / "tmp") as path:
-            facts = await self._headers.call(
-                read_header, str(path), media_type, min(caps), self._settings.max_frames, timeout=HEADER_TIMEOUT
-            )
-        assert isinstance(facts, ImageFacts)
-        return facts
+            return await facts_of(self._headers, str(path), media_type, allowed, min(caps), frames, HEADER_TIMEOUT)
 
     async def _write_manifest(self, file: File) -> None:
         await write_manifest(self._storage(file), file)

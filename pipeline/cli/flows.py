@@ -86,6 +86,34 @@ def graph(
         say(f"{found.id} drawn to {svg}")
 
 
+@commands.command()
+def explain(
+    flow: FlowFile,
+    words: Annotated[list[str], typer.Argument(help="Files, globs, or INPUT=PATH.", metavar="FILE...")],
+    param: Annotated[list[str] | None, typer.Option(help="A param of the flow, NAME=VALUE.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Tell what a flow would do with files: how small they are decoded, what is held, about how much memory."""
+    from pipeline.cli.console import pairs, parsed, run_async
+    from pipeline.cli.local import explained
+    from pipeline.cli.request import Request
+    from pipeline.settings import load_settings
+
+    request = Request(flow, words, parsed(pairs(param or [], "--param")), {}, out=None, queue=None, parallel=1)
+    steps = run_async(explained(load_settings(), request))
+    if as_json:
+        say_json({"items": [vars(step) for step in steps], "next": None})
+        return
+    rows = [(step.act, step.node, step.how, _short(step.pixels, "P"), _short(step.memory, "B")) for step in steps]
+    say_table(("act", "node", "how", "pixels", "memory"), rows, "Nothing is drawn; files are passed on as they are.")
+    if any(step.memory for step in steps):
+        say(f"About {_short(sum(step.memory for step in steps), 'B')} of memory beside what a child needs idle.")
+
+
+def _short(amount: int, unit: str) -> str:
+    return f"{amount / 1e6:.1f} M{unit}" if amount else ""
+
+
 def flow_files(path: Path) -> list[Path]:
     """The flow files meant by a path: itself, or those of the folder; raises `Refusal`."""
     if path.is_dir():

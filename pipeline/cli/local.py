@@ -24,9 +24,10 @@ from pipeline.cli.progress import Watch, watch
 from pipeline.cli.request import Request
 from pipeline.cli.starter import SHIPPED_ASSETS
 from pipeline.errors import FileEmpty, NodeInvalid, PathInvalid, RunTimeout, SafelightError
-from pipeline.graph.execute import Outcome, execute
+from pipeline.graph.execute import Outcome, execute, preview
+from pipeline.graph.explain import Step, explain
 from pipeline.graph.flow import Flow
-from pipeline.imaging.header import read_header
+from pipeline.imaging.header import facts_of
 from pipeline.imaging.sandbox import Sandbox
 from pipeline.model import File, ImageFacts, NodeState, Output, Problem, new_id
 from pipeline.runs import check_accepted
@@ -54,6 +55,25 @@ async def run_locally(settings: Settings, request: Request, out: Path, as_json: 
         await sandbox.close()
 
 
+async def explained(settings: Settings, request: Request) -> list[Step]:
+    """What the first run that `request` asks for would do, step by step; raises `Refusal` or a `SafelightError`."""
+    path = flow_file(request.flow)
+    flow = loaded(path)
+    params = flow.check_params(request.params)
+    order = orders(request.words, [Entry(name, node.many, node.required) for name, node in flow.inputs.items()])[0]
+    sandbox = Sandbox(1, settings.sandbox_memory)
+    with tempfile.TemporaryDirectory(prefix="safelight-explain-") as folder, watch(True) as display:
+        assets = (path.parent / "assets", SHIPPED_ASSETS)
+        bench = Bench(settings, flow, params, request.metadata, assets, sandbox, display, Outputs(Path(folder)))
+        try:
+            files = {name: [await bench.file(file) for file in found] for name, found in order.files.items()}
+            run = LocalRun(bench, order, Path(folder))
+            work = preview(flow, files, params, request.metadata, run)
+            return await sandbox.call(explain, work, timeout=settings.node_timeout)
+        finally:
+            await sandbox.close()
+
+
 @dataclass(frozen=True)
 class Bench:
     """Where orders are worked off in this process."""
@@ -76,6 +96,34 @@ class Bench:
             self.display.ended(order, result)
             return result
 
+    async def file(self, path: Path) -> File:
+        """A file on disk as the executor knows files; raises what the server would refuse it with."""
+        size = path.stat().st_size
+        if not size:
+            raise FileEmpty(name=path.name)
+        with path.open("rb") as opened:
+            mime = sniff.media_type(opened.read(sniff.HEAD_SIZE), path.name)
+        file = File(
+            id=new_id(),
+            project="local",
+            storage="local",
+            key=str(path.resolve()),
+            name=path.name,
+            mime=mime,
+            size=size,
+            sha256=await asyncio.to_thread(_sha256, path),
+            metadata=self.metadata,
+        )
+        check_accepted(self.flow.accept, file)
+        measured = file.model_copy(update={"image": await self._measured(file)})
+        check_accepted(self.flow.accept, measured)
+        return measured
+
+    async def _measured(self, file: File) -> ImageFacts | None:
+        settings = self.settings
+        caps = (settings.max_pixels, settings.max_frames)
+        return await facts_of(self.sandbox, file.key, file.mime, settings.allowed_formats, *caps, HEADER_SECONDS)
+
 
 @dataclass
 class LocalRun:
@@ -91,7 +139,7 @@ class LocalRun:
     async def result(self) -> dict[str, Any]:
         """The run in the shape the server tells of one."""
         try:
-            inputs = {name: [await self._file(path) for path in paths] for name, paths in self.order.files.items()}
+            inputs = {name: [await self.bench.file(path) for path in paths] for name, paths in self.order.files.items()}
         except SafelightError as error:
             return self._ended("refused", error=error)
         flow = self.bench.flow
@@ -152,36 +200,6 @@ class LocalRun:
         raise NodeInvalid(reason=f"There is no asset `{name}`.")
 
     # Files in, files out
-
-    async def _file(self, path: Path) -> File:
-        """A file on disk as the executor knows files; raises what the server would refuse it with."""
-        size = path.stat().st_size
-        if not size:
-            raise FileEmpty(name=path.name)
-        with path.open("rb") as opened:
-            mime = sniff.media_type(opened.read(sniff.HEAD_SIZE), path.name)
-        file = File(
-            id=new_id(),
-            project="local",
-            storage="local",
-            key=str(path.resolve()),
-            name=path.name,
-            mime=mime,
-            size=size,
-            sha256=await asyncio.to_thread(_sha256, path),
-            metadata=self.bench.metadata,
-        )
-        check_accepted(self.bench.flow.accept, file)
-        measured = file.model_copy(update={"image": await self._measured(file)})
-        check_accepted(self.bench.flow.accept, measured)
-        return measured
-
-    async def _measured(self, file: File) -> ImageFacts | None:
-        settings = self.bench.settings
-        if file.mime.removeprefix("image/") not in settings.allowed_formats:
-            return None
-        caps = (file.key, file.mime, settings.max_pixels, settings.max_frames)
-        return await self.bench.sandbox.call(read_header, *caps, timeout=HEADER_SECONDS)
 
     def _written(self, output: Output) -> dict[str, Any]:
         destination = self.bench.outputs.place(output.path, self.id)

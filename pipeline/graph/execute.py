@@ -52,6 +52,21 @@ async def execute(
     return await _Execution(flow, common, tools, emit, sandbox, timeout, node_timeout).run(inputs)
 
 
+def preview(
+    flow: Flow,
+    inputs: Mapping[str, Sequence[File]],
+    params: Mapping[str, Any],
+    metadata: Mapping[str, str],
+    tools: Tools,
+) -> Assignment:
+    """The fused part that a run on these inputs, whose keys are paths here, would hand to the sandbox."""
+    common = run_facts(flow.id, "preview", now(), params, metadata)
+    given: dict[Ref, list[Artifact] | None] = {(name, None): None for name in flow.inputs}
+    for name, files in inputs.items():
+        given[name, None] = [_arrived(name, Path(file.key), file) for file in files]
+    return Assignment(plan(flow), flow.nodes, given, {}, common, _assets(flow, common, tools), tools.folder)
+
+
 @dataclass
 class Outcome:
     """What came of a run: its outputs, what its fact nodes found, and what was learned about its input files."""
@@ -131,8 +146,7 @@ class _Execution:
             self._skip(name)
 
     async def _arrive(self, name: str, file: File) -> Artifact:
-        path = await self.tools.load(file)
-        return Artifact(name, path, file.name, file.mime, file.size, file.sha256, file.image, file)
+        return _arrived(name, await self.tools.load(file), file)
 
     def _choose(self, name: str, spec: NodeSpec) -> None:
         sources = self._sources(name)
@@ -201,22 +215,20 @@ class _Execution:
 
     def _assignment(self) -> Assignment:
         given, folder = dict(self.artifacts), self.tools.folder
-        return Assignment(self.plan, self.flow.nodes, given, self.chosen, self.common, self._assets(), folder)
+        return Assignment(
+            self.plan,
+            self.flow.nodes,
+            given,
+            self.chosen,
+            self.common,
+            _assets(self.flow, self.common, self.tools),
+            folder,
+        )
 
     async def _call(self, assignment: Assignment, watch: _Watch) -> Drawing:
         drawing = await self.sandbox.call(draw, assignment, timeout=self.timeout, on_progress=watch.heard)
         assert isinstance(drawing, Drawing)
         return drawing
-
-    def _assets(self) -> dict[str, Path]:
-        """Where the files lie that the picture steps name as `asset:`."""
-        found = {}
-        for name in self.plan.fused:
-            for written in _references(self.flow.nodes[name].parameters):
-                reference = str(fill(written, self.common)).removeprefix("asset:")
-                with blamed(name):
-                    found[reference] = self.tools.asset(reference)
-        return found
 
     def _collect(self, drawing: Drawing) -> None:
         for export, artifacts in drawing.exports.items():
@@ -378,6 +390,21 @@ def _references(value: Any) -> Iterator[str]:
     inner = value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ()
     for member in inner:
         yield from _references(member)
+
+
+def _arrived(name: str, path: Path, file: File) -> Artifact:
+    return Artifact(name, path, file.name, file.mime, file.size, file.sha256, file.image, file)
+
+
+def _assets(flow: Flow, common: Mapping[str, Any], tools: Tools) -> dict[str, Path]:
+    """Where the files lie that the picture steps name as `asset:`."""
+    found = {}
+    for name, spec in flow.nodes.items():
+        for written in _references(spec.parameters):
+            reference = str(fill(written, common)).removeprefix("asset:")
+            with blamed(name):
+                found[reference] = tools.asset(reference)
+    return found
 
 
 async def _within(act: Callable[[], Awaitable[None]], seconds: float, name: str) -> None:

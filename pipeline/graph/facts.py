@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from pathlib import PurePosixPath
 from typing import Any
 
 from pipeline.artifacts import Artifact
-from pipeline.imaging.encode import EXTENSIONS, MEDIA_TYPES
+from pipeline.imaging.encode import EXTENSIONS
+from pipeline.imaging.open import VECTORS
 from pipeline.imaging.picture import Outline
+from pipeline.sniff import FORMAT_TYPES
 
 
 def run_facts(
@@ -41,7 +44,7 @@ def outline_facts(outline: Outline) -> dict[str, Any]:
         "frames": outline.frames,
         "alpha": outline.alpha,
         "format": outline.format,
-        "mime": MEDIA_TYPES.get(outline.format, f"image/{outline.format}"),
+        "mime": FORMAT_TYPES.get(outline.format, f"image/{outline.format}"),
     }
 
 
@@ -50,7 +53,8 @@ def artifact_outline(artifact: Artifact) -> Outline | None:
     facts = artifact.image
     if facts is None:
         return None
-    return Outline(facts.width, facts.height, facts.frames, facts.alpha, facts.format)
+    vector = facts.format in VECTORS
+    return Outline(facts.width, facts.height, facts.frames, facts.alpha, facts.format, vector=vector)
 
 
 def stored_outline(artifact: Artifact) -> Outline | None:
@@ -59,7 +63,7 @@ def stored_outline(artifact: Artifact) -> Outline | None:
     if facts is None or shown is None:
         return None
     width, height = (shown.height, shown.width) if facts.orientation >= 5 else (shown.width, shown.height)
-    return Outline(width, height, shown.frames, shown.alpha, shown.format, facts.orientation)
+    return replace(shown, width=width, height=height, orientation=facts.orientation)
 
 
 def extension(name: str) -> str:

@@ -27,6 +27,7 @@ NodeType = type[Node]
 __all__ = ["Accept", "Edge", "Flow", "FlowDocument", "NodeSpec", "ParamSpec", "load_flow", "version_of"]
 
 MAX_NODES = 500
+TYPES_HINT = "`safelight nodes` lists all there are."
 MAX_PARAMS = 100
 BOUND_AT_LOAD = ("timeout", "retries", "keep", "on_error")
 """Parameters that plan a run rather than take part in it, so that they cannot depend on it."""
@@ -281,14 +282,15 @@ class _Loader:
 
     def _class(self, path: Path, value: dict[str, Any]) -> type[Node] | None:
         if "type" not in value:
-            hint = f"Known: {', '.join(INDEX)}."
+            hint = TYPES_HINT
             self._document.complain(path, "VALUE_INVALID", "The key `type` is required.", hint, key=True)
             return None
         kind = value["type"]
         if isinstance(kind, str) and kind in INDEX:
             return INDEX[kind]
         message = f"There is no node type `{shown(kind)}`."
-        self._document.complain((*path, "type"), "NODE_TYPE_UNKNOWN", message, hint_for(str(kind), list(INDEX)))
+        hint = hint_for(str(kind), list(INDEX)) or TYPES_HINT
+        self._document.complain((*path, "type"), "NODE_TYPE_UNKNOWN", message, hint)
         return None
 
     def _placeholders_known(self, path: Path, cls: type[Node], value: dict[str, Any]) -> bool:

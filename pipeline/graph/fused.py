@@ -42,7 +42,7 @@ from pipeline.imaging.open import open_picture, open_shipped, readable
 from pipeline.imaging.picture import Outline, Picture, Wish
 from pipeline.imaging.sandbox import report
 from pipeline.model import ImageFacts
-from pipeline.nodes.base import FactNode, Facts, GatherNode, ImageNode, Node, Piece, SpreadNode
+from pipeline.nodes.base import FactNode, Facts, GatherNode, ImageNode, Node, OpenNode, Piece, SpreadNode
 
 
 @dataclass(frozen=True)
@@ -73,10 +73,12 @@ class Drawing:
 
 def draw(assignment: Assignment) -> Drawing:
     """Do the fused part of a run; raises the error of the first node that failed, its `node` set."""
-    return _Studio(assignment).draw()
+    return Studio(assignment).draw()
 
 
-class _Studio:
+class Studio:
+    """One fused part of a run: what was decided before a pixel is decoded, and the acts that follow from it."""
+
     def __init__(self, assignment: Assignment, seen: Seen | None = None, look: str | None = None) -> None:
         self.assignment = assignment
         self.look_for = look
@@ -102,7 +104,7 @@ class _Studio:
             try:
                 return sketch(self.plan, self.specs, given, chosen, common, self.seen)
             except Unseen as unseen:
-                _Studio(self._up_to(unseen.node), self.seen, unseen.node).look()
+                Studio(self._up_to(unseen.node), self.seen, unseen.node).look()
 
     def _up_to(self, node: str) -> Assignment:
         """The part of the work that leads to a node, without the node and without what is made of it."""
@@ -238,6 +240,9 @@ class _Studio:
         assert isinstance(model, ImageNode)
         if isinstance(model, GatherNode):
             return self._gathered(name, model)
+        if isinstance(model, OpenNode):
+            origin = shape_of(self.sketch, (name, None, index)).origin
+            return model.open(origin.path, self.sketch.wanted.get((name, None, index), 1.0))
         beside = {port: open_shipped(self.assignment.assets[ref]) for port, ref in model.assets().items()}
         for edge in self.plan.wires[name]:
             source = (edge.source, edge.source_port)
@@ -246,11 +251,16 @@ class _Studio:
         return model.apply(self._main(name, index), beside)
 
     def _gathered(self, name: str, model: GatherNode) -> Picture:
-        images: list[Picture | None] = []
-        for element in self.sketch.gathered[name]:
+        return model.gather(self._one_by_one(self.sketch.gathered[name]), self.names[name])
+
+    def _one_by_one(self, elements: Sequence[Element]) -> Iterator[Picture | None]:
+        """The pictures, None for one that was lost; nothing is kept of those that nobody else reads."""
+        for element in elements:
             lost = self.sketch.shapes[element[0], element[1]] is None
-            images.append(None if lost else self._picture(element))
-        return model.gather(images, self.names[name])
+            yield None if lost else self._picture(element)
+            root = self.sketch.root(element)
+            if self.readers[root] == 1:
+                self.pictures.pop(root, None)
 
     def _main(self, name: str, index: int) -> Picture:
         """What arrives at the main input; the pixels of a larger sibling where they serve as well."""
@@ -317,6 +327,9 @@ class _Studio:
         facts = ImageFacts(
             format=done.format, width=done.width, height=done.height, frames=done.frames, alpha=done.alpha
         )
+        if picture.wish.optimises:
+            told = {"format": done.format, "quality": done.quality, "bytes": done.size, "fits": done.fits}
+            self.drawing.facts.setdefault(node, []).append(told)
         title = suggested_name(_name(origin), node, done.format)
         return Artifact(node, done.path, title, done.mime, done.size, done.sha256, facts, origin.origin, encoded=True)
 
@@ -328,7 +341,7 @@ def _readers(made: Sketch, plan: Plan) -> Counter[Element]:
     """How often each artifact's pixels will be read: by nodes, by siblings derived from it, by exports."""
     count: Counter[Element] = Counter()
     for (name, index), model in made.models.items():
-        if (name, None, index) not in made.wanted or not isinstance(model, ImageNode):
+        if (name, None, index) not in made.wanted or not isinstance(model, ImageNode) or isinstance(model, OpenNode):
             continue
         if isinstance(model, GatherNode):
             count.update(made.root(element) for element in made.gathered[name])

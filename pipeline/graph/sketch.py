@@ -12,9 +12,19 @@ from pipeline.errors import ImageUnreadable, NodeInvalid, SafelightError
 from pipeline.graph.facts import artifact_facts, stored_outline
 from pipeline.graph.flow import NodeSpec
 from pipeline.graph.plan import Plan, Ref
-from pipeline.imaging.open import ANIMATED
+from pipeline.imaging.open import ANIMATED, saved_as
 from pipeline.imaging.picture import Outline
-from pipeline.nodes.base import ChoiceNode, Encoding, FactNode, Facts, GatherNode, ImageNode, Node, SpreadNode
+from pipeline.nodes.base import (
+    ChoiceNode,
+    Encoding,
+    FactNode,
+    Facts,
+    GatherNode,
+    ImageNode,
+    Node,
+    OpenNode,
+    SpreadNode,
+)
 from pipeline.nodes.input import Input
 
 DERIVE_RESIDUAL = 1.5
@@ -255,9 +265,18 @@ def _reach(made: Sketch, name: str, spec: NodeSpec, plan: Plan, common: Mapping[
         if isinstance(model, ImageNode):
             _check_ports(model, name, plan)
             model = _surveyed(model, name, index, seen)
-            reached.append(Shape(shape.origin, model.reach(outline), untouched=False))
+            reached.append(Shape(shape.origin, _reached(model, shape, outline), untouched=False))
         made.models[name, index] = model
     made.shapes[name, None] = reached
+
+
+def _reached(model: ImageNode, shape: Shape, outline: Outline) -> Outline:
+    if not isinstance(model, OpenNode):
+        reached = model.reach(outline)
+        return replace(reached, format=saved_as(reached))
+    if not shape.untouched:
+        raise NodeInvalid(reason=f"{model.type} takes a file as it came, not a picture that was made of one")
+    return model.outline_in(shape.origin.path)
 
 
 def _outline(shape: Shape) -> Outline:
@@ -329,7 +348,7 @@ def _pass_back(made: Sketch, name: str, plan: Plan) -> None:
     for index, shape in enumerate(made.shapes.get((name, None)) or []):
         element = (name, None, index)
         model = made.models.get((name, index))
-        if element not in made.wanted or not isinstance(model, ImageNode):
+        if element not in made.wanted or not isinstance(model, ImageNode) or isinstance(model, OpenNode):
             continue
         if isinstance(model, GatherNode):
             for one in made.gathered[name]:
@@ -356,7 +375,7 @@ def _pass_back_looks(made: Sketch, name: str, plan: Plan) -> None:
             continue
         wanted = model.demand_of(outline) if isinstance(model, FactNode) else model.demand(outline, 1.0)
         made.reads[made.root(element)] += 1
-        _want(made, element, wanted, False)
+        _want(made, element, wanted, isinstance(model, SpreadNode) and model.animates(outline))
 
 
 def source_index(made: Sketch, source: Ref, index: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -10,8 +11,11 @@ from typing import Any, Literal
 import pyvips
 
 from pipeline.errors import ImageUnreadable
+from pipeline.imaging.credits import credited
 from pipeline.imaging.open import ANIMATED, readable
+from pipeline.imaging.optimise import Span, best
 from pipeline.imaging.picture import Picture, Wish
+from pipeline.imaging.profile import fits, in_profile
 
 Format = Literal["jpeg", "png", "webp", "avif", "gif", "tiff"]
 MEDIA_TYPES = {name: f"image/{name}" for name in ("jpeg", "png", "webp", "avif", "gif", "tiff")}
@@ -36,6 +40,10 @@ class Encoded:
     frames: int
     alpha: bool
     sha256: str
+    quality: int | None = None
+    """The quality that was found by trying; None where nothing had to be tried or the format has none."""
+    fits: bool = True
+    """Whether the file is within the wished `max_bytes`."""
 
 
 def encode(picture: Picture, path: Path) -> Encoded:
@@ -43,12 +51,69 @@ def encode(picture: Picture, path: Path) -> Encoded:
 
     Raises `ImageUnreadable` when the source breaks off on the way or the format cannot hold the picture.
     """
+    if picture.wish.optimises:
+        return _encode_best(picture, path)
     name = picture.wish.format or "png"
     ready = _prepared(picture, name)
     _check_sides(ready, name)
-    keep = pyvips.ForeignKeep.NONE if picture.wish.strip is not False else pyvips.ForeignKeep.ALL
     with readable():
-        _saver(ready, name)(str(path), keep=keep, **_options(picture.wish, name))
+        _saver(ready, name)(str(path), **_arguments(ready.wish, name))
+    return _encoded(ready, name, path)
+
+
+def _encode_best(picture: Picture, path: Path) -> Encoded:
+    """Try encodings as `optimise.best` does; the pixels are computed once and stay in memory meanwhile."""
+    names = picture.wish.formats if picture.wish.format is None else ()
+    names = names or (picture.wish.format or "png",)
+    held = _held(picture, not ANIMATED.isdisjoint(names))
+    ready = {name: _prepared(held, name) for name in _able(held, names)}
+
+    def attempt(name: str, quality: int | None) -> bytes:
+        save = _saver(ready[name], name, "_buffer")
+        with readable():
+            return bytes(save(**_arguments(replace(ready[name].wish, quality=quality), name)))
+
+    found = best({name: _span(held.wish, name) for name in ready}, held.wish.max_bytes, attempt)
+    path.write_bytes(found.content)
+    return replace(_encoded(ready[found.format], found.format, path), quality=found.quality, fits=found.fits)
+
+
+def _held(picture: Picture, moving: bool) -> Picture:
+    """The picture as it will be seen, in memory, without an alpha channel that hides nothing."""
+    shown = picture if moving else picture.first_frame()
+    whole = shown.scaled(shown.outline.width, shown.outline.height).upright()
+    # A wished profile is converted to from the colours there are: by way of sRGB the wider ones would be lost.
+    sized = whole if whole.wish.profile else whole.in_srgb()
+    with readable():
+        pixels = sized.pixels.copy_memory()
+        if pixels.hasalpha() and pixels.format == "uchar" and pixels[pixels.bands - 1].min() == 255:
+            pixels = pixels.extract_band(0, n=pixels.bands - 1).copy_memory()
+    return replace(sized, pixels=pixels, streaming=False)
+
+
+def _able(picture: Picture, names: Sequence[str]) -> list[str]:
+    """The formats that can keep size, animation and transparency, each as far as one of them can."""
+    longest = max(picture.outline.width, picture.outline.height)
+    found = [name for name in names if longest <= LONGEST_SIDE.get(name, longest)]
+    if not found:
+        _check_sides(picture, names[0])
+    if picture.outline.frames > 1:
+        found = [name for name in found if name in ANIMATED] or found
+    if picture.pixels.hasalpha():
+        found = [name for name in found if name not in OPAQUE] or found
+    return found
+
+
+def _span(wish: Wish, name: str) -> Span | None:
+    """The qualities to try for a format, None when it has none or is lossless."""
+    if name not in QUALITIES or (wish.lossless and name != "jpeg"):
+        return None
+    lowest = wish.min_quality or 1
+    highest = wish.quality or max(lowest, QUALITIES[name])
+    return Span(min(lowest, highest), highest)
+
+
+def _encoded(ready: Picture, name: str, path: Path) -> Encoded:
     outline = ready.outline
     size, digest = path.stat().st_size, _sha256(path)
     shown = (outline.width, outline.height, outline.frames)
@@ -58,14 +123,41 @@ def encode(picture: Picture, path: Path) -> Encoded:
 def _prepared(picture: Picture, name: str) -> Picture:
     still = picture if name in ANIMATED else picture.first_frame()
     sized = still.scaled(still.outline.width, still.outline.height).upright()
-    ready = sized.in_srgb()
+    ready = _coloured(sized, name)
     pixels = ready.pixels
     if pixels.hasalpha() and name in OPAQUE:
-        pixels = pixels.flatten(background=list(picture.wish.background))
+        pixels = pixels.flatten(background=_background(ready.wish))
+    if ready.wish.credits is not None:
+        pixels = credited(pixels, ready.wish.credits)
     if ready.outline.frames > 1:
         pixels = pixels.copy()
         pixels.set_type(pyvips.GValue.gint_type, "page-height", ready.outline.height)
     return replace(ready, pixels=pixels)
+
+
+def _coloured(picture: Picture, name: str) -> Picture:
+    """The picture in the colours it wishes, or in sRGB and no longer wishing others where they cannot be held."""
+    profile = picture.wish.profile
+    if profile is not None and fits(profile, picture.pixels, name):
+        return picture.in_profile(profile)
+    return picture.in_srgb().wishing(replace(picture.wish, profile=None))
+
+
+def _background(wish: Wish) -> list[float]:
+    """The background as the profile of the file writes it."""
+    if wish.profile is None:
+        return list(wish.background)
+    spot = (pyvips.Image.black(1, 1) + list(wish.background)).cast("uchar").copy(interpretation="srgb")
+    return list(in_profile(spot, wish.profile)(0, 0))
+
+
+def _kept(wish: Wish) -> int:
+    """Which metadata of the pixels go into the file; what was wished goes in, what was only brought does not."""
+    keep = pyvips.ForeignKeep
+    if wish.strip is False:
+        return int(keep.ALL)
+    told = keep.EXIF | keep.XMP | keep.OTHER if wish.credits else keep.NONE
+    return int(told | (keep.ICC if wish.profile else keep.NONE))
 
 
 def _check_sides(picture: Picture, name: str) -> None:
@@ -74,8 +166,12 @@ def _check_sides(picture: Picture, name: str) -> None:
         raise ImageUnreadable(reason=f"{name} holds at most {LONGEST_SIDE[name]} pixels a side, not {longest}")
 
 
-def _saver(picture: Picture, name: str) -> Any:
-    return getattr(picture.pixels, "heifsave" if name == "avif" else f"{name}save")
+def _saver(picture: Picture, name: str, target: Literal["", "_buffer"] = "") -> Any:
+    return getattr(picture.pixels, ("heifsave" if name == "avif" else f"{name}save") + target)
+
+
+def _arguments(wish: Wish, name: str) -> dict[str, Any]:
+    return {"keep": _kept(wish), **_options(wish, name)}
 
 
 def _options(wish: Wish, name: str) -> dict[str, Any]:

@@ -9,15 +9,17 @@ import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import pyvips
 from PIL import ExifTags, Image
 
 from pipeline.errors import ImageFramesTooMany, ImageTooLarge, ImageUnreadable
+from pipeline.imaging import heif, jxl, pages, vector
 from pipeline.model import ImageFacts, Place
+from pipeline.sniff import MEDIA_FORMATS
 
-FORMATS = {f"image/{name}": name for name in ("jpeg", "png", "webp", "avif", "gif", "tiff")}
 LOADERS: dict[str, Callable[..., pyvips.Image]] = {
     "jpeg": pyvips.Image.jpegload,
     "png": pyvips.Image.pngload,
@@ -38,12 +40,18 @@ LIKELY_DPI = (1.0, 100_000.0)
 def measure(path: str, mime: str, max_pixels: int, max_frames: int) -> ImageFacts:
     """The facts of the image file at `path` whose sniffed type is `mime`, width and height as shown.
 
+    Of a PDF they are those of its first page at 150 dots per inch.
+
     Raises `ImageTooLarge` when width x height x frames, or the frames alone, pass the caps, and `ImageUnreadable`
     when the header is not that of the format its first bytes name.
     """
-    format = FORMATS.get(mime)
+    format = MEDIA_FORMATS.get(mime)
     if format is None:
         raise ImageUnreadable(reason=f"{mime} is not a format that is opened here")
+    if format in BESIDE:
+        facts = BESIDE[format](Path(path))
+        _check_caps(facts.width, facts.height, facts.frames, max_pixels, max_frames)
+        return facts
     try:
         # libvips remembers what it opened by path, and a path may hold another file now.
         image = LOADERS[format](path, revalidate=True)
@@ -82,6 +90,46 @@ def _facts(image: pyvips.Image, path: str, format: str, frames: int) -> ImageFac
     )
 
 
+# Formats that libvips does not read by itself
+
+
+def _facts_of_svg(path: Path) -> ImageFacts:
+    try:
+        width, height = vector.size_of(path)
+    except pyvips.Error as cause:
+        raise ImageUnreadable(reason="it is no drawing, or one without a size") from cause
+    return ImageFacts(format="svg", width=width, height=height, alpha=True)
+
+
+def _facts_of_pdf(path: Path) -> ImageFacts:
+    width, height = pages.size_of(path)
+    return ImageFacts(format="pdf", width=width, height=height, pages=pages.count(path), dpi=pages.DPI)
+
+
+def _facts_of_heic(path: Path) -> ImageFacts:
+    header = heif.header(path)
+    shot, position = _quietly(lambda: _tags(header.exif))
+    space = "grey" if header.grey else "srgb"
+    taken_at, place = _taken_at(shot), _place(position)
+    return ImageFacts(
+        format="heic", width=header.width, height=header.height, alpha=header.alpha, colour_space=space,
+        taken_at=taken_at, place=place,
+    )  # fmt: skip
+
+
+def _facts_of_jxl(path: Path) -> ImageFacts:
+    header = jxl.header(path)
+    return ImageFacts(format="jxl", width=header.width, height=header.height, alpha=header.alpha)
+
+
+BESIDE: dict[str, Callable[[Path], ImageFacts]] = {
+    "svg": _facts_of_svg,
+    "pdf": _facts_of_pdf,
+    "heic": _facts_of_heic,
+    "jxl": _facts_of_jxl,
+}
+
+
 def _field(image: pyvips.Image, name: str, default: Any) -> Any:
     return image.get(name) if image.get_typeof(name) else default
 
@@ -105,19 +153,25 @@ Tags = Mapping[int, Any]
 
 
 def _exif(image: pyvips.Image, path: str, format: str) -> tuple[Tags, Tags]:
+    if format == "tiff":
+        return _quietly(lambda: _tags_of_tiff(path))
+    return _quietly(lambda: _tags(_field(image, "exif-data", b"")))
+
+
+def _quietly(read: Callable[[], tuple[Tags, Tags]]) -> tuple[Tags, Tags]:
     """The tags on the shot and on the position; empty ones when there are none that can be read."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            return _tags_of_tiff(path) if format == "tiff" else _tags_of_header(image)
+            return read()
         # EXIF comes from a thousand cameras and editors: whatever is wrong with it must not cost the picture.
         except Exception:
             return {}, {}
 
 
-def _tags_of_header(image: pyvips.Image) -> tuple[Tags, Tags]:
+def _tags(data: bytes) -> tuple[Tags, Tags]:
     exif = Image.Exif()
-    exif.load(_field(image, "exif-data", b""))
+    exif.load(data)
     return exif.get_ifd(ExifTags.IFD.Exif), exif.get_ifd(ExifTags.IFD.GPSInfo)
 
 

@@ -1,22 +1,14 @@
-"""Lay one picture over another, and make the letters and plates that are laid."""
+"""Lay one picture over another."""
 
 from __future__ import annotations
 
-import html
-from dataclasses import replace
-from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import pyvips
 
 from pipeline.imaging.picture import Outline, Picture, Window, window_at
 
-FONTS = Path(__file__).parent / "assets" / "fonts"
-WEIGHTS = {
-    "regular": ("Inter", FONTS / "Inter-Regular.otf"),
-    "semibold": ("Inter Semi-Bold", FONTS / "Inter-SemiBold.otf"),
-}
-ALIGNS = {"left": "low", "center": "centre", "right": "high"}
+Blend = Literal["over", "multiply", "screen", "overlay", "darken", "lighten", "add"]
 
 
 def laid(base: Picture, mark: Picture, position: str, margin: int, opacity: float) -> Picture:
@@ -39,25 +31,14 @@ def tiled(base: Picture, mark: Picture, gap: int, opacity: float) -> Picture:
     return base.each_frame(lambda frame: _mixed(frame, sheet))
 
 
-def written(text: str, size: int, weight: str, colour: tuple[int, ...], width: int, align: str) -> Picture:
-    """The text as a picture with alpha, wrapped to `width` pixels, letters `size` pixels high."""
-    family, file = WEIGHTS[weight]
-    options: dict[str, Any] = {"fontfile": str(file), "width": width, "wrap": "word-char", "align": ALIGNS[align]}
-    # At 72 dots an inch a point is a pixel.
-    mask = pyvips.Image.text(html.escape(text, quote=False), font=f"{family} {size}", dpi=72, **options)
-    strength = (colour[3] if len(colour) == 4 else 255) / 255
-    letters = (mask * strength).cast("uchar")
-    plane = letters.new_from_image(list(colour[:3])).copy(interpretation="srgb").bandjoin(letters)
-    return Picture(plane, Outline(plane.width, plane.height, alpha=True)).held()
-
-
-def plated(letters: Picture, padding: int, colour: tuple[int, ...]) -> Picture:
-    """The letters on a plate of one colour that reaches `padding` pixels beyond them."""
-    width, height = letters.outline.width + 2 * padding, letters.outline.height + 2 * padding
-    fill = [*colour[:3], colour[3] if len(colour) == 4 else 255]
-    plate = letters.pixels.embed(0, 0, width, height).new_from_image(fill).copy(interpretation="srgb")
-    pixels = plate.composite2(letters.pixels, "over", x=padding, y=padding).cast("uchar")
-    return replace(letters, pixels=pixels, outline=letters.outline.sized(width, height))
+def layered(base: Picture, layer: Picture, spot: Window, opacity: float, blend: Blend) -> Picture:
+    """The base with a layer at `spot`, which may hang over its edges, mixed the way `blend` says."""
+    box = _overlap(base.outline, spot)
+    if box is None:
+        return base
+    seen = layer.settled().pixels.crop(box.left - spot.left, box.top - spot.top, box.width, box.height)
+    top = _faded(seen, opacity).copy_memory()
+    return base.each_frame(lambda frame: frame.insert(_blended(_cut(frame, box), top, blend), box.left, box.top))
 
 
 def _spot(base: Outline, mark: Outline, position: str, margin: int) -> Window:
@@ -70,22 +51,49 @@ def _spot(base: Outline, mark: Outline, position: str, margin: int) -> Window:
 
 
 def _translucent(mark: Picture, opacity: float) -> pyvips.Image:
-    pixels = mark.settled().pixels
+    return _faded(mark.settled().pixels, opacity).copy_memory()
+
+
+def _faded(pixels: pyvips.Image, opacity: float) -> pyvips.Image:
     pixels = pixels if pixels.hasalpha() else pixels.addalpha()
-    if opacity < 1:
-        colour, alpha = pixels.extract_band(0, n=3), pixels.extract_band(3)
-        pixels = colour.bandjoin((alpha * opacity).cast("uchar"))
-    return pixels.copy_memory()
+    if opacity == 1:
+        return pixels
+    return pixels.extract_band(0, n=3).bandjoin((pixels.extract_band(3) * opacity).cast("uchar"))
+
+
+def _overlap(base: Outline, spot: Window) -> Window | None:
+    left, top = max(0, spot.left), max(0, spot.top)
+    right, bottom = min(base.width, spot.left + spot.width), min(base.height, spot.top + spot.height)
+    return Window(left, top, right - left, bottom - top) if left < right and top < bottom else None
+
+
+def _cut(pixels: pyvips.Image, box: Window) -> pyvips.Image:
+    return pixels.crop(box.left, box.top, box.width, box.height)
 
 
 def _composed(frame: pyvips.Image, mark: pyvips.Image, spot: Window) -> pyvips.Image:
-    left, top = max(0, spot.left), max(0, spot.top)
-    right, bottom = min(frame.width, spot.left + spot.width), min(frame.height, spot.top + spot.height)
-    if left >= right or top >= bottom:
+    box = _overlap(Outline(frame.width, frame.height), spot)
+    if box is None:
         return frame
-    box = (right - left, bottom - top)
-    part = mark.crop(left - spot.left, top - spot.top, *box)
-    return frame.insert(_mixed(frame.crop(left, top, *box), part), left, top)
+    part = mark.crop(box.left - spot.left, box.top - spot.top, box.width, box.height)
+    return frame.insert(_mixed(_cut(frame, box), part), box.left, box.top)
+
+
+def _blended(base: pyvips.Image, layer: pyvips.Image, blend: Blend) -> pyvips.Image:
+    """The layer over the base, its colours first blended with those under it.
+
+    As in W3C Compositing and Blending Level 1, section 5.1: where the base is transparent nothing is blended. libvips
+    blends opaque colours only as the standard says, so transparency is put in around it.
+    """
+    if blend == "over":
+        return _mixed(base, layer)
+    source, under = layer.extract_band(0, n=3), base.extract_band(0, n=3)
+    colour = under.composite2(source, blend).extract_band(0, n=3)
+    if base.hasalpha():
+        share = base.extract_band(3) / 255
+        colour = colour * share + source * (1 - share)
+    colour = colour.rint().cast("uchar").copy(interpretation="srgb")
+    return _mixed(base, colour.bandjoin(layer.extract_band(3)))
 
 
 def _mixed(base: pyvips.Image, mark: pyvips.Image) -> pyvips.Image:

@@ -13,6 +13,9 @@ from typing import Literal
 
 import pyvips
 
+from pipeline.imaging.credits import Credits
+from pipeline.imaging.profile import in_profile
+
 Gravity = Literal[
     "center", "top", "bottom", "left", "right", "top-left", "top-right", "bottom-left", "bottom-right",
     "attention", "entropy",
@@ -32,6 +35,20 @@ class Wish:
     effort: int | None = None
     strip: bool | None = None
     background: tuple[int, ...] = (255, 255, 255)
+    formats: tuple[str, ...] = ()
+    """Where `format` is not said: the formats of which the one with the fewest bytes is taken."""
+    max_bytes: int | None = None
+    """The quality falls from `quality`, not below `min_quality`, until the file is no larger than this."""
+    min_quality: int | None = None
+    profile: bytes | None = None
+    """The ICC profile it is written in and carries, whatever `strip` says; None is sRGB."""
+    credits: Credits | None = None
+    """What is written into it, whatever `strip` says; None writes nothing."""
+
+    @property
+    def optimises(self) -> bool:
+        """Whether several encodings have to be tried to fulfil it."""
+        return self.max_bytes is not None or (self.format is None and bool(self.formats))
 
 
 @dataclass(frozen=True)
@@ -44,6 +61,8 @@ class Outline:
     alpha: bool = False
     format: str = "png"
     orientation: int = 1
+    vector: bool = False
+    """Drawn anew for every size: a scale above 1 gives more detail, not only more pixels."""
 
     def sized(self, width: int, height: int) -> Outline:
         return replace(self, width=max(1, width), height=max(1, height))
@@ -93,6 +112,10 @@ class Picture:
     def wishing(self, wish: Wish) -> Picture:
         return replace(self, wish=wish)
 
+    def with_pixels(self, pixels: pyvips.Image) -> Picture:
+        """The same with other pixels that stand for the same outline."""
+        return replace(self, pixels=pixels)
+
     def held(self) -> Picture:
         """The same with its pixels in memory, so that they can be read often and in any order."""
         return replace(self, pixels=self.pixels.copy_memory(), streaming=False) if self.streaming else self
@@ -134,6 +157,10 @@ class Picture:
     def in_srgb(self) -> Picture:
         """The same in 8-bit sRGB or grey, whatever profile or depth it came with."""
         return replace(self, pixels=_in_srgb(self.pixels))
+
+    def in_profile(self, profile: bytes) -> Picture:
+        """The same in 8 bits of an ICC profile; not converted where it has that already."""
+        return replace(self, pixels=in_profile(self.pixels, profile))
 
     def settled(self) -> Picture:
         """The same with exactly the pixels its outline promises: full scale, upright, sRGB with three colour bands."""
@@ -188,6 +215,24 @@ class Picture:
             return ready.cropped(ready._interesting(width, height, gravity))
         return self.cropped(window_at(self.outline, width, height, gravity))
 
+    def edges(self, threshold: int, background: tuple[int, ...] | None) -> Window | None:
+        """What is left of the settled picture when plain edges are cut, None when nothing would be.
+
+        Plain is what lies within `threshold` of `background`, or of the top left pixel; of an animation, what is plain
+        in every frame. Transparent edges count as the background they are laid on.
+        """
+        whole = self.settled().held()
+        height, found = whole.outline.height, []
+        for number in range(whole.outline.frames):
+            frame = whole.pixels.crop(0, number * height, whole.outline.width, height)
+            found.append(_plain_edges(frame, threshold, background))
+        boxes = [box for box in found if box is not None]
+        if not boxes:
+            return None
+        left, top = min(box.left for box in boxes), min(box.top for box in boxes)
+        right, bottom = max(box.left + box.width for box in boxes), max(box.top + box.height for box in boxes)
+        return Window(left, top, right - left, bottom - top)
+
     def _interesting(self, width: int, height: int, interest: str) -> Window:
         """Where the most interesting window of this size lies, judged on the first frame.
 
@@ -218,13 +263,43 @@ def window_around(outline: Outline, width: int, height: int, x: float, y: float)
     return Window(min(max(0, left), outline.width - width), min(max(0, top), outline.height - height), width, height)
 
 
+def _plain_edges(frame: pyvips.Image, threshold: int, background: tuple[int, ...] | None) -> Window | None:
+    if frame.hasalpha() and background is None and frame(0, 0)[3] == 0:
+        # A see-through corner: what can be seen at all is what is kept.
+        frame, colour, threshold = frame.extract_band(3), [0.0], max(threshold, 1)
+    else:
+        colour = [float(band) for band in (background or frame(0, 0))[:3]]
+        frame = frame.flatten(background=colour) if frame.hasalpha() else frame
+    left, top, width, height = frame.find_trim(threshold=threshold, background=colour, line_art=True)
+    return Window(left, top, width, height) if width and height else None
+
+
 def _resized(pixels: pyvips.Image, width: int, height: int) -> pyvips.Image:
     # Colours of transparent pixels must not bleed into visible ones, so alpha weighs them while they are mixed.
     weighted = pixels.premultiply() if pixels.hasalpha() else pixels
-    resized = weighted.resize(width / pixels.width, vscale=height / pixels.height, gap=2.0)
+    across, down = width / pixels.width, height / pixels.height
+    resized = weighted
+    if across < 1 or down < 1:
+        resized = resized.resize(min(1.0, across), vscale=min(1.0, down), gap=2.0)
+    if across > 1 or down > 1:
+        resized = _enlarged(resized, width, height)
     if (resized.width, resized.height) != (width, height):
         resized = resized.gravity("centre", width, height, extend="copy")
-    return resized.unpremultiply().cast(pixels.format) if pixels.hasalpha() else resized
+    return resized.unpremultiply().rint().cast(pixels.format) if pixels.hasalpha() else resized
+
+
+def _enlarged(pixels: pyvips.Image, width: int, height: int) -> pyvips.Image:
+    # `resize` lays the corners of pixels over each other and so moves the picture by half a pixel; centres belong on
+    # centres: x of the result is (x + 0.5) / scale - 0.5 of the source.
+    across, down = width / pixels.width, height / pixels.height
+    return pixels.affine(
+        [across, 0, 0, down],
+        interpolate=pyvips.Interpolate.new("bicubic"),
+        oarea=[0, 0, width, height],
+        odx=(across - 1) / 2,
+        ody=(down - 1) / 2,
+        extend="copy",
+    )
 
 
 def _each(strip: pyvips.Image, frames: int, act: Callable[[pyvips.Image], pyvips.Image]) -> pyvips.Image:

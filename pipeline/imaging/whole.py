@@ -3,7 +3,7 @@
 A file passes when the bytes its own structure promises exist; whether they decode is for the decoder to find out.
 Bytes after the end (second images of phones, gain maps, garbage) do no harm. The work is bounded by the length of
 the structure and by `MOST_STEPS`. Structures: ITU-T T.81 annex B, PNG 3 section 5, the WebP container, GIF89a,
-ISO/IEC 14496-12 and 23008-12, TIFF 6 and BigTIFF.
+ISO/IEC 14496-12, 23008-12 and 18181-2, TIFF 6 and BigTIFF.
 """
 
 from __future__ import annotations
@@ -174,7 +174,7 @@ def _gif_blocks(file: _Bytes, at: int) -> int:
     return at
 
 
-# AVIF
+# AVIF and HEIC
 
 
 def _walk_avif(file: _Bytes) -> None:
@@ -249,6 +249,19 @@ class _Fields:
         if self.at > self.end:
             raise ImageUnreadable(reason=BROKEN)
         return self.file.number(self.at - width, width)
+
+
+# JPEG XL
+
+JXL_NAKED = b"\xff\x0a"
+
+
+def _walk_jxl(file: _Bytes) -> None:
+    # A codestream without boxes does not say how long it is.
+    if file.take(0, 2) == JXL_NAKED:
+        return
+    if not any(name in (b"jxlc", b"jxlp") for name, _, _ in _boxes(file, 0, file.size)):
+        raise ImageUnreadable(reason=NO_IMAGE)
 
 
 # TIFF
@@ -339,5 +352,7 @@ WALKS: dict[str, Callable[[_Bytes], None]] = {
     "webp": _walk_webp,
     "gif": _walk_gif,
     "avif": _walk_avif,
+    "heic": _walk_avif,
+    "jxl": _walk_jxl,
     "tiff": _walk_tiff,
 }

@@ -1,37 +1,92 @@
 """The node types, one file each; this list is all there is."""
 
-from typing import Annotated
-
-from pydantic import Field
-
+from pipeline.nodes.adjust import Adjust
+from pipeline.nodes.animate import Animate
 from pipeline.nodes.base import Node
+from pipeline.nodes.blur import Blur
+from pipeline.nodes.border import Border
+from pipeline.nodes.collage import Collage
 from pipeline.nodes.conditional import Conditional
 from pipeline.nodes.convert import Convert
 from pipeline.nodes.crop import Crop
+from pipeline.nodes.deepzoom import Deepzoom
+from pipeline.nodes.duotone import Duotone
+from pipeline.nodes.exif import Exif
 from pipeline.nodes.first import First
+from pipeline.nodes.flip import Flip
+from pipeline.nodes.frames import Frames
+from pipeline.nodes.grayscale import Grayscale
+from pipeline.nodes.hash import Hash
+from pipeline.nodes.icc import Icc
+from pipeline.nodes.info import Info
 from pipeline.nodes.input import Input
+from pipeline.nodes.invert import Invert
+from pipeline.nodes.metadata import Metadata
+from pipeline.nodes.optimize import Optimize
 from pipeline.nodes.orient import Orient
+from pipeline.nodes.overlay import Overlay
+from pipeline.nodes.pad import Pad
+from pipeline.nodes.palette import Palette
+from pipeline.nodes.pdf import Pdf
+from pipeline.nodes.placeholder import Placeholder
+from pipeline.nodes.redact import Redact
 from pipeline.nodes.resize import Resize
+from pipeline.nodes.rotate import Rotate
+from pipeline.nodes.round import Round
 from pipeline.nodes.save import Save
+from pipeline.nodes.scan import Scan
+from pipeline.nodes.sepia import Sepia
+from pipeline.nodes.shadow import Shadow
+from pipeline.nodes.sharpen import Sharpen
+from pipeline.nodes.srcset import Srcset
 from pipeline.nodes.text import Text
+from pipeline.nodes.trim import Trim
+from pipeline.nodes.verify import Verify
 from pipeline.nodes.watermark import Watermark
 from pipeline.nodes.zip import Zip
 
 INDEX: dict[str, type[Node]] = {
     "input": Input,
     "orient": Orient,
+    "pdf": Pdf,
     "resize": Resize,
     "crop": Crop,
+    "trim": Trim,
     "convert": Convert,
     "watermark": Watermark,
     "text": Text,
     "conditional": Conditional,
     "first": First,
     "zip": Zip,
+    "pad": Pad,
+    "rotate": Rotate,
+    "flip": Flip,
+    "round": Round,
+    "border": Border,
+    "shadow": Shadow,
+    "deepzoom": Deepzoom,
+    "optimize": Optimize,
+    "srcset": Srcset,
+    "adjust": Adjust,
+    "blur": Blur,
+    "duotone": Duotone,
+    "grayscale": Grayscale,
+    "icc": Icc,
+    "invert": Invert,
+    "metadata": Metadata,
+    "redact": Redact,
+    "sepia": Sepia,
+    "sharpen": Sharpen,
+    "exif": Exif,
+    "hash": Hash,
+    "info": Info,
+    "palette": Palette,
+    "placeholder": Placeholder,
+    "scan": Scan,
+    "verify": Verify,
     "save": Save,
+    "overlay": Overlay,
+    "collage": Collage,
+    "frames": Frames,
+    "animate": Animate,
 }
-
-AnyNode = Annotated[
-    Input | Orient | Resize | Crop | Convert | Watermark | Text | Conditional | First | Zip | Save,
-    Field(discriminator="type"),
-]

@@ -7,7 +7,7 @@ worker. The class variables declare how a type can be wired; the flow loader che
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
@@ -120,13 +120,28 @@ class ImageNode(Node):
         return {}
 
 
+class OpenNode(ImageNode):
+    """A step that makes a picture of a file itself, in its own way, instead of the picture it would be opened as."""
+
+    def outline_in(self, file: Path) -> Outline:
+        """The exact outline of the picture that `open` makes of this file."""
+        raise NotImplementedError
+
+    def open(self, file: Path, scale: float) -> Picture:
+        """The picture, at no less than `scale` of its outline."""
+        raise NotImplementedError
+
+
 class GatherNode(ImageNode):
     """A pure step that makes one still picture of any number of pictures; `demand` is asked for each of them."""
 
     gathers: ClassVar[bool] = True
 
-    def gather(self, images: Sequence[Picture | None], names: Sequence[str]) -> Picture:
-        """The picture made of these, named after the files they come from; None for one that was lost on the way."""
+    def gather(self, images: Iterable[Picture | None], names: Sequence[str]) -> Picture:
+        """The picture made of these, named after the files they come from; None for one that was lost on the way.
+
+        One after the other, so that no more than one of them need be in memory.
+        """
         raise NotImplementedError
 
     def reach_all(self, outlines: Sequence[Outline]) -> Outline:
@@ -180,6 +195,10 @@ class SpreadNode(Node):
         """Which scale of a picture with this outline is enough for it."""
         return 1.0
 
+    def animates(self, outline: Outline) -> bool:
+        """Whether it can do with every frame of an animation; otherwise it is given the first."""
+        return False
+
     def spread(self, image: Picture, folder: Path, stem: str) -> Sequence[Piece]:
         """The files it made in `folder`, named after `stem`, the picture's own name without its extension."""
         raise NotImplementedError
@@ -225,7 +244,11 @@ Compass = Literal[
 class Encoding(Node):
     """Encoder settings; each one left out follows the earlier wish of the picture, then the default of its format."""
 
-    format: Format | None = Field(default=None, description="Left out, the format the picture has already.")
+    format: Format | None = Field(
+        default=None,
+        description="Left out, the format the picture has already; one that came as svg or pdf becomes png, as heic or "
+        "jxl jpeg (webp with alpha).",
+    )
     quality: int | None = Field(default=None, ge=1, le=100, description="For jpeg, webp and avif.")
     lossless: bool | None = Field(default=None, description="For webp and avif.")
     progressive: bool | None = Field(default=None, description="For jpeg, png and gif: shows coarse first.")

@@ -49,7 +49,8 @@ class Conditional(ChoiceNode):
     @classmethod
     def _known(cls, field: str) -> str:
         if field not in FIELDS and not any(field.startswith(start) and field != start for start in OPEN_FIELDS):
-            raise ValueError(f"unknown field `{field}`; known: {', '.join(FIELDS)}, metadata.<key>, params.<key>, facts.<node>.<key>")
+            known = ", ".join((*FIELDS, "metadata.<key>", "params.<key>", "facts.<node>.<key>"))
+            raise ValueError(f"unknown field `{field}`; known: {known}")
         return field
 
     @field_validator("value")

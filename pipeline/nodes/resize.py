@@ -33,7 +33,7 @@ class Resize(ImageNode):
     enlarge: bool | None = Field(
         default=None,
         description="Whether a smaller picture grows; left out, it does only where the box is exact "
-        "(cover, contain, fill).",
+        "(cover, contain, fill). A drawing (svg, pdf) stays sharp when it grows.",
     )
     gravity: Gravity = Field(default="center", description="Which part `cover` keeps and where `contain` puts it.")
     focus: Focus | None = Field(default=None, description="The point `cover` keeps in view, instead of `gravity`.")
@@ -53,7 +53,8 @@ class Resize(ImageNode):
 
     def demand(self, outline: Outline, wanted: float) -> float:
         width, height = self._scaled_size(outline)
-        return min(1.0, max(width / outline.width, height / outline.height))
+        scale = max(width / outline.width, height / outline.height)
+        return scale if outline.vector else min(1.0, scale)
 
     def scales_only(self, outline: Outline) -> bool:
         size = self._scaled_size(outline)

@@ -8,7 +8,7 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 from pipeline.cli import GROUPS
-from tests.cli.conftest import ROOT, Shell, environ
+from tests.cli.conftest import PHOTO, ROOT, Shell, environ
 
 SOUND = """\
 title: Small
@@ -137,3 +137,23 @@ def test_doctor_without_redis_says_so(shell: Shell) -> None:
 
 def test_procfile_runs_our_commands() -> None:
     assert Path(ROOT / "Procfile").read_text() == "web: safelight web\nworker: safelight worker\n"
+
+
+def test_explain_tells_how_small_a_photo_is_decoded(shell: Shell) -> None:
+    steps = shell.json("flows", "explain", str(ROOT / "flows/product-images.yaml"), PHOTO)["items"]
+    decode = next(step for step in steps if step["act"] == "decode")
+    assert decode["node"] == "photo"
+    assert "5312 x 2988, decoded as 2656 x 1494" in decode["how"] and "streamed" in decode["how"]
+    assert decode["pixels"] == 2656 * 1494
+    how = {step["node"]: step["how"] for step in steps if step["act"] == "make"}
+    assert how["thumb"] == "resize to 320 x 320, derived from full"
+    assert how["full"] == "resize to 1600 x 900, held in memory"
+    encoded = [step["how"] for step in steps if step["act"] == "encode"]
+    assert encoded == ["thumb as webp, 320 x 320", "marked as webp, 1600 x 900"]
+
+
+def test_explain_tells_which_way_a_file_goes(shell: Shell) -> None:
+    steps = shell.json("flows", "explain", str(ROOT / "flows/document-upload.yaml"), str(ROOT / "LICENSE"))["items"]
+    assert [(step["act"], step["node"]) for step in steps if step["act"] in ("skip", "pass on")] == [
+        ("skip", "page"), ("skip", "scan"), ("skip", "preview"), ("pass on", "out"),
+    ]  # fmt: skip

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from pipeline.errors import ImageTimeout, ImageUnreadable, InputMissing, NodeInvalid
+from pipeline.errors import FlowInvalid, ImageTimeout, ImageUnreadable, InputMissing, NodeInvalid
+from pipeline.graph.flow import load_flow
 from pipeline.imaging.sandbox import Sandbox
 from tests.graph.desk import Desk, file_at
 from tests.nodes.studio import PHOTO, PHOTO_SIZE, corners, difference, opened
@@ -273,3 +274,124 @@ async def test_smaller_sizes_are_derived_from_larger_ones_without_visible_loss(s
         height = round(PHOTO_SIZE[1] * size / PHOTO_SIZE[0])
         reference = opened(PHOTO).resize((size, height), Image.Resampling.LANCZOS)
         assert difference(desk.image(f"s{size}.png"), reference) < 2.0
+
+
+async def test_layers_come_from_assets_and_from_other_nodes(sandbox: Sandbox, desk: Desk, tmp_path: Path) -> None:
+    Image.new("RGB", (400, 300), (10, 20, 30)).save(tmp_path / "in.png")
+    Image.new("RGB", (90, 90), (1, 200, 3)).save(tmp_path / "badge.png")
+    text = """
+        params: {logo: {type: string, default: logo}}
+        nodes:
+          photo: {type: input}
+          badge: {type: input}
+          small: {type: resize, width: 30}
+          laid:
+            type: overlay
+            from: {image: photo, layer2: small}
+            layers:
+              - {image: "asset:{params.logo}.png", position: top-left, width: 100}
+              - {image: layer2, position: bottom-right, x: 5, y: 5}
+          out: {type: save, path: out.png}
+    """
+    photo, badge = (file_at(tmp_path / name, "image/png") for name in ("in.png", "badge.png"))
+    await desk.run(sandbox, text, {"photo": [photo], "badge": [badge]})
+    found = desk.image("out.png").convert("RGB")
+    assert found.crop((365, 265, 395, 295)).getcolors() == [(900, (1, 200, 3))]
+    assert found.crop((0, 0, 100, 100)).getcolors(10_000) != [(10_000, (10, 20, 30))]
+    assert found.crop((100, 0, 360, 260)).getcolors() == [(67_600, (10, 20, 30))]
+
+
+LAYERS = """
+    nodes:
+      photo: {{type: input}}
+      laid:  {{type: overlay, from: {source}, layers: [{{image: layer2}}]}}
+      out:   {{type: save, path: out.png}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("source", "complaint"),
+    [
+        ("photo", "Nothing comes into `laid` at `layer2`"),
+        ("{image: photo, layer1: photo, layer2: photo}", "into its port `layer1`"),
+    ],
+)
+def test_the_ports_that_layers_name_are_those_that_are_fed(source: str, complaint: str) -> None:
+    with pytest.raises(FlowInvalid, match=complaint):
+        load_flow("layers", LAYERS.format(source=source))
+    load_flow("layers", LAYERS.format(source="{image: photo, layer2: photo}"))
+
+
+SHEET = """
+    nodes:
+      photos: {type: input, many: true}
+      cover:  {type: input, required: false}
+      small:  {type: resize, from: photos, width: 60}
+      sheet:  {type: collage, from: [cover, small, photos], columns: 3, width: 40, height: 30, gap: 0, keep: true}
+      thumb:  {type: resize, width: 30}
+      out:    {type: save, path: "{width}x{height}-{file.stem}.png"}
+"""
+
+
+async def test_all_pictures_of_all_sources_are_gathered_into_one(sandbox: Sandbox, desk: Desk, tmp_path: Path) -> None:
+    colours = [(200, 0, 0), (0, 200, 0)]
+    for number, colour in enumerate(colours):
+        Image.new("RGB", (400, 300), colour).save(tmp_path / f"{number}.png")
+    Image.new("RGB", (50, 50), (0, 0, 200)).save(tmp_path / "cover.png")
+    photos = [file_at(tmp_path / f"{number}.png", "image/png") for number in range(2)]
+    outcome = await desk.run(
+        sandbox, SHEET, {"photos": photos, "cover": [file_at(tmp_path / "cover.png", "image/png")]}
+    )
+    assert [output.path for output in outcome] == ["30x15-cover-thumb.png", "cover-sheet.png"]
+    assert desk.made["cover-sheet.png"].artifact.origin is None
+    found = desk.image("cover-sheet.png")
+    assert (found.size, desk.image("30x15-cover-thumb.png").size) == ((120, 60), (30, 15))
+    cells = [found.getpixel((20 + 40 * column, 15 + 30 * row)) for row in range(2) for column in range(3)]
+    assert cells == [(0, 0, 200), *colours, *colours, (255, 255, 255)]
+
+
+async def test_a_source_that_was_skipped_is_not_gathered(sandbox: Sandbox, desk: Desk, tmp_path: Path) -> None:
+    Image.new("RGB", (40, 30), (200, 0, 0)).save(tmp_path / "in.png")
+    await desk.run(sandbox, SHEET, {"photos": [file_at(tmp_path / "in.png", "image/png")]})
+    assert desk.image("in-sheet.png").size == (80, 30)
+    assert desk.made["in-sheet.png"].artifact.origin is not None
+
+
+async def test_a_picture_lost_on_the_way_leaves_a_gap(sandbox: Sandbox, desk: Desk, tmp_path: Path) -> None:
+    Image.effect_noise((900, 900), 80).save(tmp_path / "in.png")
+    whole = file_at(tmp_path / "in.png", "image/png")
+    (tmp_path / "cut.png").write_bytes((tmp_path / "in.png").read_bytes()[:300_000])
+    text = """
+        nodes:
+          good:  {type: input}
+          bad:   {type: input}
+          lost:  {type: crop, gravity: entropy, width: 300, on_error: skip}
+          sheet: {type: collage, from: [lost, good], columns: 2, width: 20, height: 20, gap: 0}
+          out:   {type: save, path: out.png}
+    """
+    bad = whole.model_copy(update={"key": str(tmp_path / "cut.png")})
+    await desk.run(sandbox, text, {"good": [whole], "bad": [bad]})
+    assert desk.states["lost"].status == "skipped"
+    found = desk.image("out.png").convert("RGB")
+    assert found.size == (40, 20)
+    assert found.crop((0, 0, 20, 20)).getcolors() == [(400, (255, 255, 255))]
+    assert (255, 255, 255) not in [colour for _, colour in found.crop((20, 0, 40, 20)).getcolors(400) or []]
+
+
+async def test_a_late_frame_reaches_a_format_that_holds_only_one(sandbox: Sandbox, desk: Desk, tmp_path: Path) -> None:
+    frames = [Image.new("RGB", (40, 30), colour) for colour in ("red", "lime", "blue")]
+    frames[0].save(tmp_path / "in.gif", save_all=True, append_images=frames[1:], duration=[100, 200, 300], loop=0)
+    text = """
+        nodes:
+          clip:   {type: input}
+          middle: {type: frames, frame: 1}
+          poster: {type: save, path: poster.png}
+          back:   {type: animate, from: clip, reverse: true, loop: 2}
+          moving: {type: save, path: back.webp}
+          ending: {type: save, from: back, path: last.png}
+    """
+    await desk.run(sandbox, text, {"clip": [file_at(tmp_path / "in.gif", "image/gif")]})
+    assert desk.image("poster.png").convert("RGB").getpixel((5, 5)) == (0, 255, 0)
+    assert desk.image("last.png").convert("RGB").getpixel((5, 5)) == (0, 0, 255)
+    moving = desk.image("back.webp")
+    assert (getattr(moving, "n_frames", 1), moving.info["loop"]) == (3, 2)

@@ -175,7 +175,7 @@ def test_pixels_are_never_decoded(tmp_path: Path) -> None:
     assert (facts.width, facts.height) == (400, 300)
 
 
-@pytest.mark.parametrize("mime", ["image/heic", "image/svg+xml", "application/pdf", "image/bmp", ""])
+@pytest.mark.parametrize("mime", ["image/heic", "image/svg+xml", "application/pdf", "image/jxl", "image/bmp", ""])
 def test_other_formats_are_refused(mime: str, tmp_path: Path) -> None:
     path = tmp_path / "image"
     path.write_bytes(saved(noisy(), "PNG"))

@@ -48,6 +48,16 @@ def test_a_photograph_looks_as_pillow_would_make_it(size: int, tmp_path: Path) -
     assert difference(found, reference) < 2.0
 
 
+@pytest.mark.parametrize("size", [(450, 254), (600, 338), (900, 150)])
+def test_a_picture_grows_in_its_place(size: tuple[int, int], tmp_path: Path) -> None:
+    small = opened(PHOTO).resize((300, 169))
+    small.save(tmp_path / "in.png")
+    found = drawn(node("resize", width=size[0], height=size[1], fit="fill"), tmp_path / "in.png", tmp_path)
+    kernels = (Image.Resampling.BICUBIC, Image.Resampling.LANCZOS)
+    reference = small.resize((size[0], 169), kernels[0]).resize(size, kernels[size[1] < 169])
+    assert difference(found, reference) < 0.5
+
+
 def test_cover_keeps_the_part_the_gravity_names(tmp_path: Path) -> None:
     corners(1000, 500).save(tmp_path / "in.png")
     left = drawn(node("resize", width=100, height=100, fit="cover", gravity="left"), tmp_path / "in.png", tmp_path)

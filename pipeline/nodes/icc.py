@@ -1,0 +1,39 @@
+"""Choose the colour profile of what is written."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from pipeline.imaging.profile import DISPLAY_P3, carried
+from pipeline.nodes.base import ImageNode
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pipeline.imaging.picture import Outline, Picture
+
+
+class Icc(ImageNode):
+    """Chooses the colours the picture is written in; the conversion is made once, where it is encoded."""
+
+    type: Literal["icc"]
+    to: Literal["srgb", "p3", "source"] = Field(
+        description="`srgb`, which needs no profile in the file (the default without this node); `p3`, the wide gamut "
+        "of newer screens, its profile embedded; or `source`, the profile the picture came with. Where the format "
+        "holds no such profile (gif; cmyk outside jpeg and tiff) it is sRGB. Other effects work in sRGB and end a "
+        "wider gamut.",
+    )
+
+    def demand(self, outline: Outline, wanted: float) -> float:
+        return wanted
+
+    def apply(self, image: Picture, beside: Mapping[str, Picture]) -> Picture:
+        return image.wishing(replace(image.wish, profile=self._profile(image)))
+
+    def _profile(self, image: Picture) -> bytes | None:
+        if self.to == "srgb":
+            return None
+        return DISPLAY_P3 if self.to == "p3" else carried(image.pixels)

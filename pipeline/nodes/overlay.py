@@ -1,0 +1,97 @@
+"""Lay several pictures over one."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from pipeline.imaging.overlay import Blend, layered
+from pipeline.imaging.picture import Window, window_at
+from pipeline.nodes.base import Compass, Fraction, ImageNode, Pixel
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from pipeline.imaging.picture import Outline, Picture
+
+PORTS = ("layer1", "layer2", "layer3", "layer4", "layer5", "layer6", "layer7", "layer8")
+ASSET = "asset:"
+Offset = Annotated[int, Field(ge=-65_535, le=65_535)] | Annotated[str, Field(pattern=r"^-?\d{1,3}(\.\d+)?%$")]
+Share = Annotated[str, Field(pattern=r"^\d{1,3}(\.\d+)?%$")]
+
+
+class Layer(BaseModel):
+    """One picture and how it is laid."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    image: str = Field(
+        pattern=r"^(asset:[^/\\].*|layer[1-8])$",
+        description="`asset:<file>` in the flows' assets folder, or the input port, `layer1` to `layer8`.",
+    )
+    position: Compass = Field(default="center", description="Where the layer sits.")
+    x: Offset = Field(
+        default=0,
+        description="Distance from the side that `position` names, or else from the middle to the right: pixels or a "
+        "percentage of the picture's width. A negative one hangs over the edge.",
+    )
+    y: Offset = Field(
+        default=0,
+        description="Distance from the top or bottom that `position` names, or else from the middle downwards: pixels "
+        "or a percentage of the picture's height.",
+    )
+    width: Pixel | Share | None = Field(
+        default=None, description="Pixels or a percentage of the picture's width; left out, the layer's own size."
+    )
+    opacity: Fraction = Field(default=1.0, description="0 invisible, 1 as it is.")
+    blend: Blend = Field(default="over", description="How its colours mix with those under it.")
+
+    def size(self, layer: Outline, base: Outline) -> tuple[int, int]:
+        if self.width is None:
+            return layer.width, layer.height
+        width = max(1, _pixels(self.width, base.width))
+        return width, max(1, round(layer.height * width / layer.width))
+
+    def spot(self, width: int, height: int, base: Outline) -> Window:
+        """Where a layer of this size lies on the base."""
+        place = window_at(base, width, height, self.position)
+        # Distances lead inwards from the side that is named.
+        across = -1 if "right" in self.position else 1
+        down = -1 if "bottom" in self.position else 1
+        left = place.left + across * _pixels(self.x, base.width)
+        top = place.top + down * _pixels(self.y, base.height)
+        return Window(left, top, width, height)
+
+
+class Overlay(ImageNode):
+    """Lays pictures over the picture, one after the other: `asset:` images, or what arrives at its ports."""
+
+    type: Literal["overlay"]
+    layers: tuple[Layer, ...] = Field(min_length=1, max_length=16, description="From the lowest to the topmost.")
+
+    inputs: ClassVar[tuple[str, ...]] = ("image", *PORTS)
+    optional_inputs: ClassVar[tuple[str, ...]] = PORTS
+
+    def needs_ports(self) -> Sequence[str]:
+        used = {layer.image for layer in self.layers}
+        return ("image", *(port for port in PORTS if port in used))
+
+    def assets(self) -> Mapping[str, str]:
+        return {one.image: one.image.removeprefix(ASSET) for one in self.layers if one.image.startswith(ASSET)}
+
+    def apply(self, image: Picture, beside: Mapping[str, Picture]) -> Picture:
+        uses = Counter(layer.image for layer in self.layers)
+        stills = {name: beside[name].first_frame() for name in uses}
+        stills = {name: still.held() if uses[name] > 1 else still for name, still in stills.items()}
+        for layer in self.layers:
+            picture = stills[layer.image]
+            size = layer.size(picture.outline, image.outline)
+            spot = layer.spot(*size, image.outline)
+            image = layered(image, picture.scaled(*size), spot, layer.opacity, layer.blend)
+        return image
+
+
+def _pixels(length: int | str, side: int) -> int:
+    return length if isinstance(length, int) else round(float(length.rstrip("%")) / 100 * side)
