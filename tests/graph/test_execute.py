@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -14,20 +13,6 @@ from pipeline.graph.flow import load_flow
 from pipeline.imaging.sandbox import Sandbox
 from tests.graph.desk import Desk, file_at
 from tests.nodes.studio import PHOTO, PHOTO_SIZE, corners, difference, opened
-
-
-@pytest.fixture(scope="module")
-async def sandbox() -> AsyncIterator[Sandbox]:
-    sandbox = Sandbox(1, 2 * 2**30)
-    await sandbox.start()
-    yield sandbox
-    await sandbox.close()
-
-
-@pytest.fixture
-def desk(tmp_path: Path) -> Desk:
-    (tmp_path / "run").mkdir()
-    return Desk(tmp_path / "run", tmp_path / "out")
 
 
 async def test_one_source_two_outputs_as_pillow_would_make_them(sandbox: Sandbox, desk: Desk) -> None:

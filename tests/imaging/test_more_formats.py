@@ -6,7 +6,7 @@ import base64
 import io
 import socket
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -89,20 +89,6 @@ def sent(folder: Path, name: str, content: bytes) -> File:
     path = written(folder, name, content)
     file = file_at(path, "application/octet-stream")
     return file.model_copy(update={"mime": sniff.media_type(content, name), "image": facts(path)})
-
-
-@pytest.fixture(scope="module")
-async def sandbox() -> AsyncIterator[Sandbox]:
-    sandbox = Sandbox(1, 2 * 2**30)
-    await sandbox.start()
-    yield sandbox
-    await sandbox.close()
-
-
-@pytest.fixture
-def desk(tmp_path: Path) -> Desk:
-    (tmp_path / "run").mkdir()
-    return Desk(tmp_path / "run", tmp_path / "out")
 
 
 def flow(*steps: str, save: str = 'path: "out.png"') -> str:
@@ -267,6 +253,8 @@ HOSTILE = {
     "no text": b"<svg " + b"\xff\xfe\xfa",
     "no size": svg(size='width="0" height="0"'),
     "no svg": b'<html xmlns="http://www.w3.org/1999/xhtml"><svg/></html>',
+    "declarations": b"<?xml " * 1_500_000,
+    "a declaration of blanks": b"<?xml " + b" " * 9_000_000,
     "nothing": b"",
 }  # fmt: skip
 

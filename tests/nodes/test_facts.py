@@ -728,20 +728,6 @@ async def test_nothing_of_the_file_goes_to_what_is_no_clamav(tmp_path: Path) -> 
 # In a flow
 
 
-@pytest.fixture(scope="module")
-async def sandbox() -> AsyncIterator[Sandbox]:
-    sandbox = Sandbox(1, 2 * 2**30)
-    await sandbox.start()
-    yield sandbox
-    await sandbox.close()
-
-
-@pytest.fixture
-def desk(tmp_path: Path) -> Desk:
-    (tmp_path / "run").mkdir()
-    return Desk(tmp_path / "run", tmp_path / "out")
-
-
 async def test_a_run_tells_what_its_nodes_found(sandbox: Sandbox, desk: Desk) -> None:
     text = """
         nodes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -23,20 +22,6 @@ from tests.nodes.studio import corners, opened, quarters
 
 PAGES = pdf([quartered(300, 200), (72, 144, page_of(((0, 0, 1), 0, 0, 36, 144))), quartered(100, 100)])
 WHITE, BLUE = (255, 255, 255), (0, 0, 255)
-
-
-@pytest.fixture(scope="module")
-async def sandbox() -> AsyncIterator[Sandbox]:
-    sandbox = Sandbox(1, 2 * 2**30)
-    await sandbox.start()
-    yield sandbox
-    await sandbox.close()
-
-
-@pytest.fixture
-def desk(tmp_path: Path) -> Desk:
-    (tmp_path / "run").mkdir()
-    return Desk(tmp_path / "run", tmp_path / "out")
 
 
 def sent(desk: Desk, content: bytes, name: str = "paper.pdf") -> File:

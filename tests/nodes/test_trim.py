@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -9,20 +8,6 @@ from PIL import Image
 from pipeline.imaging.sandbox import Sandbox
 from tests.graph.desk import Desk, file_at
 from tests.nodes.studio import corners, difference
-
-
-@pytest.fixture(scope="module")
-async def sandbox() -> AsyncIterator[Sandbox]:
-    sandbox = Sandbox(1, 2 * 2**30)
-    yield sandbox
-    await sandbox.close()
-
-
-@pytest.fixture
-def desk(tmp_path: Path) -> Desk:
-    (tmp_path / "run").mkdir()
-    return Desk(tmp_path / "run", tmp_path / "out")
-
 
 FLOW = """
     nodes:
