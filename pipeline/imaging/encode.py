@@ -21,8 +21,9 @@ Format = Literal["jpeg", "png", "webp", "avif", "gif", "tiff"]
 MEDIA_TYPES = {name: f"image/{name}" for name in ("jpeg", "png", "webp", "avif", "gif", "tiff")}
 EXTENSIONS = {"jpeg": "jpg", "png": "png", "webp": "webp", "avif": "avif", "gif": "gif", "tiff": "tiff"}
 QUALITIES = {"jpeg": 82, "webp": 80, "avif": 55}
-# Effort 2 costs half of libvips' default for WebP and an eighth for AVIF, for a few percent more bytes.
-EFFORTS = {"webp": 2, "avif": 2, "gif": 4}
+# Against libvips' defaults: WebP takes half of the CPU for 3 % more bytes, AVIF a seventh for 13 %, GIF nine tenths for
+# the same bytes and likeness, which effort 5 loses (docs/performance.md).
+EFFORTS = {"webp": 2, "avif": 2, "gif": 6}
 OPAQUE = frozenset({"jpeg"})
 LONGEST_SIDE = {"jpeg": 65_500, "webp": 16_383, "avif": 16_384, "gif": 65_535}
 

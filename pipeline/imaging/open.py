@@ -31,13 +31,13 @@ VECTORS: dict[str, Callable[[Path, int, int, float], pyvips.Image]] = {"svg": ve
 SAVED_AS = {"svg": "png", "pdf": "png", "heic": "jpeg", "jxl": "jpeg"}
 """What a picture is encoded as that comes in a format which is not written and that nobody wishes another for."""
 ANIMATED = frozenset({"gif", "webp"})
-RESIDUALS = {8: 2.0, 4: 1.75, 2: 1.5}
+RESIDUALS = {8: 2.0, 4: 2.0, 2: 1.5}
 """Each shrink that a JPEG decoder does, and how much reducing must be left after it.
 
-The larger the shrink, the coarser it averages; with these even small letters stay within 40 dB of a full decode, and
-photographs within 50 (docs/performance.md).
+Photographs then come within 48 dB of a full decode, and a page of small letters loses at most what encoding it at
+quality 82 costs (docs/performance.md).
 """
-WEBP_RESIDUAL = 1.5
+WEBP_RESIDUAL = 2.0
 """The same for WebP, whose decoder scales by any factor."""
 
 
