@@ -6,12 +6,12 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator, Callable
 
-from bench.engine import end_to_end_vs_pyvips
+from bench.engine import ENGINE
 from bench.ingest import rss_mib
 from bench.results import Result, keep, show
 
 BENCHMARKS: dict[str, Callable[[], AsyncIterator[Result]]] = {
-    "engine.end_to_end_vs_pyvips": end_to_end_vs_pyvips,
+    **ENGINE,
     "ingest.rss_mib": rss_mib,
 }
 
@@ -21,7 +21,9 @@ async def run(prefix: str) -> list[Result]:
     for name, benchmark in BENCHMARKS.items():
         if name.startswith(prefix):
             print(f"{name} ...", flush=True)
-            found += [result async for result in benchmark()]
+            results = [result async for result in benchmark()]
+            keep(results)
+            found += results
     return found
 
 
@@ -30,7 +32,6 @@ def main() -> None:
     if not results:
         sys.exit(f"no benchmark begins with that name; there are: {', '.join(BENCHMARKS)}")
     show(results)
-    keep(results)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+from bench.measured import peak_mib
 from bench.results import Result
 from bench.stack import Stack, running_stack
 
@@ -20,7 +21,7 @@ async def rss_mib() -> AsyncIterator[Result]:
     for _ in range(ROUNDS):
         async with running_stack(Path.cwd()) as stack:
             await _send(stack)
-            peaks.append(_peak_mib(_web_pid(stack)))
+            peaks.append(peak_mib(_web_pid(stack)))
     peaks.sort()
     value = peaks[len(peaks) // 2]
     yield Result("ingest.rss_mib", value, "MiB", f"limit of {LIMIT_MIB} MiB", value / LIMIT_MIB, ROUNDS)
@@ -42,8 +43,3 @@ async def _send(stack: Stack) -> None:
 
 def _web_pid(stack: Stack) -> int:
     return next(int(pid) for name, pid in stack.pids.items() if name.startswith("web"))
-
-
-def _peak_mib(pid: int) -> float:
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) / 1024

@@ -34,8 +34,8 @@ ANIMATED = frozenset({"gif", "webp"})
 RESIDUALS = {8: 2.0, 4: 2.0, 2: 1.5}
 """Each shrink that a JPEG decoder does, and how much reducing must be left after it.
 
-Photographs then come within 48 dB of a full decode, and a page of small letters loses at most what encoding it at
-quality 82 costs (docs/performance.md).
+Photographs then keep 48 dB and more against a full decode, and a page of small letters loses no more than encoding it
+at quality 82 costs (docs/performance.md).
 """
 WEBP_RESIDUAL = 2.0
 """The same for WebP, whose decoder scales by any factor."""
