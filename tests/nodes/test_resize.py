@@ -151,3 +151,9 @@ def test_what_is_foretold_is_what_comes(
     reached = step.reach(Outline(*source))
     assert drawn(step, tmp_path / "in.png", tmp_path).size == (reached.width, reached.height)
     assert 0 < step.demand(Outline(*source), 1.0) <= 1.0
+
+
+def test_a_webp_one_pixel_wide_shrinks_too(tmp_path: Path) -> None:
+    Image.new("RGB", (1, 5000), (10, 200, 30)).save(tmp_path / "in.webp", lossless=True)
+    found = drawn(node("resize", height=500), tmp_path / "in.webp", tmp_path)
+    assert (found.size, found.getpixel((0, 250))) == ((1, 500), (10, 200, 30))
