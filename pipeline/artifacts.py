@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
 from pipeline.model import File, ImageFacts, NodeState, Output
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,20 @@ class Tools(Protocol):
 
     def asset(self, name: str) -> Path:
         """The shipped or project file that `asset:<name>` means; raises `NodeInvalid` when there is none."""
+        ...
+
+    async def apart(self, function: Callable[..., T], *arguments: Any) -> T:
+        """What an importable `function` returns in a sandbox child, where strangers' bytes are worked on.
+
+        Raises its `SafelightError`, `ImageTimeout`, `ImageCrashed` and `ImageMemoryExceeded`; cancelling ends it.
+        """
+        ...
+
+    async def measure(self, path: Path, mime: str) -> ImageFacts | None:
+        """What a file that came from elsewhere is as a picture, None when it is none that flows may read.
+
+        Raises `ImageUnreadable` and `ImageTooLarge`.
+        """
         ...
 
 

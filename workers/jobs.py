@@ -12,7 +12,7 @@ import math
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID, uuid5
 
 import structlog
@@ -36,8 +36,9 @@ from pipeline.errors import (
 )
 from pipeline.graph.execute import Outcome, execute
 from pipeline.graph.flow import Flow
+from pipeline.imaging.header import facts_of
 from pipeline.imaging.sandbox import Sandbox
-from pipeline.model import ENDED, File, NodeState, Output, Problem, Run, now
+from pipeline.model import ENDED, File, ImageFacts, NodeState, Output, Problem, Run, now
 from pipeline.records import Records
 from pipeline.runs import run_folder
 from pipeline.storage.base import Storage, checked_key
@@ -53,6 +54,7 @@ WATCH_AFTER = 0.5
 CHUNK = 1 << 20
 SHIPPED_ASSETS = Path(__file__).parent.parent / "pipeline" / "imaging" / "assets"
 
+T = TypeVar("T")
 Job = Callable[..., Coroutine[Any, Any, None]]
 Execute = Callable[..., Awaitable[Outcome]]
 """`pipeline.graph.execute.execute`, or a stand-in of the same shape."""
@@ -103,7 +105,7 @@ class Attempt:
         self._run = run
         self._tries = tries
         self._marks = Marks(core.records, run)
-        self._tools = RunTools(core, run)
+        self._tools = RunTools(core, run, sandbox)
         self._cancelled = False
 
     async def work(self) -> None:
@@ -309,9 +311,10 @@ class Marks:
 class RunTools:
     """The world as a run may touch it: its inputs, its outputs, and a folder that is wiped afterwards."""
 
-    def __init__(self, core: Core, run: Run) -> None:
+    def __init__(self, core: Core, run: Run, sandbox: Sandbox) -> None:
         self._core = core
         self._run = run
+        self._sandbox = sandbox
         self._loading = asyncio.Lock()
         self._claimed: dict[str, Path] = {}
         self._folder = core.settings.data_dir / "tmp" / f"run-{run.id}-{run.attempt}-{id(self):x}"
@@ -373,6 +376,16 @@ class RunTools:
                 if path.is_file() and path.resolve().is_relative_to(folder.resolve()):
                     return path
         raise NodeInvalid(reason=f"There is no asset `{name}`.")
+
+    async def apart(self, function: Callable[..., T], *arguments: Any) -> T:
+        """What `function` returns in a sandbox child."""
+        return await self._sandbox.call(function, *arguments, timeout=self._core.settings.flow_timeout)
+
+    async def measure(self, path: Path, mime: str) -> ImageFacts | None:
+        """What a file is as a picture; raises `ImageUnreadable` and `ImageTooLarge`."""
+        settings = self._core.settings
+        caps = (settings.max_pixels, settings.max_frames)
+        return await facts_of(self._sandbox, str(path), mime, settings.allowed_formats, *caps, settings.node_timeout)
 
     async def discard(self) -> None:
         """Remove the bytes of everything saved."""

@@ -7,11 +7,11 @@ import hashlib
 import math
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID, uuid5
 
 from pipeline import sniff
@@ -36,6 +36,8 @@ from pipeline.storage.base import checked_key
 
 HEADER_SECONDS = 30.0
 HASH_BLOCK = 2**20
+
+T = TypeVar("T")
 
 
 async def run_locally(settings: Settings, request: Request, out: Path, as_json: bool) -> list[dict[str, Any]]:
@@ -115,14 +117,15 @@ class Bench:
             metadata=self.metadata,
         )
         check_accepted(self.flow.accept, file)
-        measured = file.model_copy(update={"image": await self._measured(file)})
+        measured = file.model_copy(update={"image": await self.measured(file.key, file.mime)})
         check_accepted(self.flow.accept, measured)
         return measured
 
-    async def _measured(self, file: File) -> ImageFacts | None:
+    async def measured(self, path: str, mime: str) -> ImageFacts | None:
+        """What a file is as a picture, None when it is none."""
         settings = self.settings
         caps = (settings.max_pixels, settings.max_frames)
-        return await facts_of(self.sandbox, file.key, file.mime, settings.allowed_formats, *caps, HEADER_SECONDS)
+        return await facts_of(self.sandbox, path, mime, settings.allowed_formats, *caps, HEADER_SECONDS)
 
 
 @dataclass
@@ -198,6 +201,12 @@ class LocalRun:
                 if path.is_file() and path.resolve().is_relative_to(folder.resolve()):
                     return path
         raise NodeInvalid(reason=f"There is no asset `{name}`.")
+
+    async def apart(self, function: Callable[..., T], *arguments: Any) -> T:
+        return await self.bench.sandbox.call(function, *arguments, timeout=self.bench.settings.flow_timeout)
+
+    async def measure(self, path: Path, mime: str) -> ImageFacts | None:
+        return await self.bench.measured(str(path), mime)
 
     # Files in, files out
 

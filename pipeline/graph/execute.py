@@ -289,6 +289,7 @@ class _Saving:
     def __init__(self, tools: Tools, outputs: list[Output]) -> None:
         self._tools, self._outputs = tools, outputs
         self.folder, self.load, self.asset = tools.folder, tools.load, tools.asset
+        self.apart, self.measure = tools.apart, tools.measure
 
     async def save(self, made: Made) -> Output:
         output = await self._tools.save(made)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from PIL import Image
 
@@ -15,11 +15,15 @@ from pipeline.artifacts import Made
 from pipeline.errors import NodeInvalid
 from pipeline.graph.execute import Outcome, execute
 from pipeline.graph.flow import load_flow
+from pipeline.imaging.header import facts_of
 from pipeline.imaging.sandbox import Sandbox
 from pipeline.model import File, ImageFacts, NodeState, Output, new_id
 from tests.nodes.studio import opened, outline_of
 
 ASSETS = Path("flows/assets")
+FORMATS = ("jpeg", "png", "webp", "avif", "gif", "tiff", "svg", "heic", "jxl", "pdf")
+
+T = TypeVar("T")
 
 
 def file_at(path: Path, mime: str, **facts: Any) -> File:
@@ -49,6 +53,7 @@ class Desk:
     states: dict[str, NodeState] = field(default_factory=dict)
     told: list[tuple[str, str]] = field(default_factory=list)
     outcome: Outcome = field(default_factory=Outcome)
+    sandbox: Sandbox | None = None
 
     async def load(self, file: File) -> Path:
         return Path(file.key)
@@ -69,6 +74,14 @@ class Desk:
             raise NodeInvalid(reason=f"there is no asset `{name}`")
         return ASSETS / name
 
+    async def apart(self, function: Callable[..., T], *arguments: Any) -> T:
+        assert self.sandbox is not None
+        return await self.sandbox.call(function, *arguments, timeout=60)
+
+    async def measure(self, path: Path, mime: str) -> ImageFacts | None:
+        assert self.sandbox is not None
+        return await facts_of(self.sandbox, str(path), mime, FORMATS, 100_000_000, 1000, 60)
+
     def emit(self, node: str, state: NodeState) -> None:
         self.states[node] = state
         self.told.append((node, state.status))
@@ -84,6 +97,7 @@ class Desk:
         params: Mapping[str, Any] | None = None,
         **options: Any,
     ) -> list[Output]:
+        self.sandbox = sandbox
         flow = load_flow("flow", text)
         checked = flow.check_params(params or {})
         metadata = {"album": "spring"}
