@@ -20,11 +20,11 @@ from pipeline.graph.facts import artifact_facts, artifact_outline, run_facts
 from pipeline.graph.flow import Flow, NodeSpec
 from pipeline.graph.fused import Assignment, Drawing, blamed, draw
 from pipeline.graph.placeholders import fill
-from pipeline.graph.plan import Export, Plan, Ref, plan
+from pipeline.graph.plan import Export, Ref, Stage, plan
 from pipeline.graph.sketch import flat_facts
 from pipeline.imaging.sandbox import Sandbox
 from pipeline.model import File, NodeState, Output, Problem, now
-from pipeline.nodes.base import ChoiceNode, FactNode, Facts, FileNode
+from pipeline.nodes.base import ChoiceNode, Encoding, FactNode, Facts, FileNode, InputNode, SpreadNode
 
 T = TypeVar("T")
 
@@ -59,12 +59,12 @@ def preview(
     metadata: Mapping[str, str],
     tools: Tools,
 ) -> Assignment:
-    """The fused part that a run on these inputs, whose keys are paths here, would hand to the sandbox."""
+    """What a run on these inputs, whose keys are paths here, would hand to the sandbox first."""
     common = run_facts(flow.id, "preview", now(), params, metadata)
     given: dict[Ref, list[Artifact] | None] = {(name, None): None for name in flow.inputs}
     for name, files in inputs.items():
         given[name, None] = [_arrived(name, Path(file.key), file) for file in files]
-    return Assignment(plan(flow), flow.nodes, given, {}, common, _assets(flow, common, tools), tools.folder)
+    return Assignment(plan(flow)[0], flow.nodes, given, {}, common, _assets(flow, common, tools), tools.folder)
 
 
 @dataclass
@@ -91,7 +91,8 @@ class _Execution:
     ) -> None:
         self.flow, self.common, self.tools, self.sandbox = flow, dict(common), tools, sandbox
         self.timeout, self.node_timeout = timeout, node_timeout
-        self.plan: Plan = plan(flow)
+        self.stages = plan(flow)
+        self.wires = self.stages[0].wires
         self.course = _Course(flow, emit)
         self.artifacts: dict[Ref, list[Artifact] | None] = {}
         self.chosen: dict[str, Ref] = {}
@@ -99,14 +100,13 @@ class _Execution:
         self.outcome = Outcome()
 
     async def run(self, inputs: Mapping[str, Sequence[File]]) -> Outcome:
-        for name in self.plan.before:
-            await self._do(name, partial(self._enter, name, inputs))
-        if self.plan.fused or any(self._needs_sandbox(export) for export in self.plan.exports):
-            self._collect(await self._draw())
-        else:
-            self._pass_on()
-        for name in self.plan.after:
-            await self._do(name, partial(self._work, name))
+        for stage in self.stages:
+            for name in stage.files:
+                await self._do(name, partial(self._work, name, inputs))
+            if any(name not in stage.again for name in stage.fused) or any(map(self._encodes, stage.exports)):
+                self._collect(stage, await self._draw(stage))
+            else:
+                self._pass_on(stage)
         await self._publish_kept()
         return self.outcome
 
@@ -132,13 +132,19 @@ class _Execution:
         for port in self.flow.nodes[name].cls.outputs or (None,):
             self.artifacts[name, port] = None
 
-    async def _enter(self, name: str, inputs: Mapping[str, Sequence[File]]) -> None:
+    async def _work(self, name: str, inputs: Mapping[str, Sequence[File]]) -> None:
         spec = self.flow.nodes[name]
-        if issubclass(spec.cls, ChoiceNode):
+        if issubclass(spec.cls, InputNode):
+            await self._enter(name, inputs.get(name, ()))
+        elif issubclass(spec.cls, ChoiceNode):
             self._choose(name, spec)
         elif issubclass(spec.cls, FactNode):
             await self._find_out(name, spec)
-        elif files := inputs.get(name):
+        else:
+            await self._make(name, spec)
+
+    async def _enter(self, name: str, files: Sequence[File]) -> None:
+        if files:
             self.artifacts[name, None] = [await self._arrive(name, file) for file in files]
         elif self.flow.inputs[name].required:
             raise InputMissing(input=name)
@@ -157,13 +163,14 @@ class _Execution:
         model = spec.build(next(one for one in facts if one))
         assert isinstance(model, ChoiceNode)
         index, port = model.choose([one or None for one in facts])
-        edge = self.plan.wires[name][index]
-        self.chosen[name] = (edge.source, edge.source_port)
+        edge = self.wires[name][index]
+        if ((edge.source, edge.source_port), name) not in self.taken:
+            self.chosen[name] = (edge.source, edge.source_port)
         for out in spec.cls.outputs or (None,):
             self.artifacts[name, out] = sources[index] if out == port else None
 
     async def _find_out(self, name: str, spec: NodeSpec) -> None:
-        """Have a fact node look at whole files, in the worker or, files being strangers', in the sandbox."""
+        """Have a fact node ask the world about whole files."""
         (source,) = self._sources(name)
         if source is None:
             self._skip(name)
@@ -178,9 +185,7 @@ class _Execution:
     async def _observed(self, spec: NodeSpec, artifact: Artifact) -> Facts:
         model = spec.build(artifact_facts(artifact, artifact_outline(artifact), self.common))
         assert isinstance(model, FactNode)
-        if model.side == "worker":
-            return await model.inquire(self.tools, artifact)
-        return await self.sandbox.call(model.observe, artifact, None, timeout=self.node_timeout)
+        return await model.inquire(self.tools, artifact)
 
     def _note(self, name: str, found: Sequence[Facts]) -> None:
         self.outcome.facts[name] = dict(found[0]) if len(found) == 1 else [dict(facts) for facts in found]
@@ -189,34 +194,35 @@ class _Execution:
 
     def _sources(self, name: str) -> list[list[Artifact] | None]:
         found = []
-        for edge in self.plan.wires[name]:
+        for edge in self.wires[name]:
             ref = (edge.source, edge.source_port)
             found.append(self.taken[ref, name] if (ref, name) in self.taken else self.artifacts.get(ref))
         return found
 
-    def _needs_sandbox(self, export: Export) -> bool:
+    def _encodes(self, export: Export) -> bool:
         # Without a picture step only a save that asks for an encoding has anything to draw.
-        return any(artifact.image for artifact in self.artifacts.get(export.source) or [])
+        wishes = issubclass(self.flow.nodes[export.consumer].cls, Encoding)
+        return wishes and any(artifact.image for artifact in self.artifacts.get(export.source) or [])
 
-    def _pass_on(self) -> None:
-        for export in self.plan.exports:
+    def _pass_on(self, stage: Stage) -> None:
+        for export in stage.exports:
             self.taken[export.source, export.consumer] = self.artifacts.get(export.source)
 
-    async def _draw(self) -> Drawing:
-        tries = max((self.flow.nodes[name].retries for name in self.plan.fused), default=0)
+    async def _draw(self, stage: Stage) -> Drawing:
+        tries = max((self.flow.nodes[name].retries for name in stage.fused), default=0)
         watch = _Watch({name: spec.timeout or self.node_timeout for name, spec in self.flow.nodes.items()}, self.course)
         try:
-            assignment = self._assignment()
+            assignment = self._assignment(stage)
             return await _retried(lambda: watch.over(self._call(assignment, watch)), tries)
         except SafelightError as error:
             error.node = error.node or self.course.current
             self.course.failed(error)
             raise
 
-    def _assignment(self) -> Assignment:
+    def _assignment(self, stage: Stage) -> Assignment:
         given, folder = dict(self.artifacts), self.tools.folder
         return Assignment(
-            self.plan,
+            stage,
             self.flow.nodes,
             given,
             self.chosen,
@@ -230,17 +236,19 @@ class _Execution:
         assert isinstance(drawing, Drawing)
         return drawing
 
-    def _collect(self, drawing: Drawing) -> None:
+    def _collect(self, stage: Stage, drawing: Drawing) -> None:
         for export, artifacts in drawing.exports.items():
             self.taken[export.source, export.consumer] = artifacts
+            if issubclass(self.flow.nodes[export.source[0]].cls, SpreadNode):
+                self.artifacts[export.source] = artifacts
         for name, error in drawing.skipped.items():
-            if name not in self.plan.after:
+            if name in stage.fused:
                 self.course.skipped(name, error)
             else:
-                self.taken |= {(e.source, name): None for e in self.plan.exports if e.consumer == name}
+                self.taken |= {(e.source, name): None for e in stage.exports if e.consumer == name}
                 self.course.forgiven[name] = error
         for name, ms in drawing.ms.items():
-            if name in self.plan.fused:
+            if name in stage.fused:
                 self.course.completed(name, ms)
         self.course.drawn |= drawing.ms
         for name, found in drawing.facts.items():
@@ -248,14 +256,7 @@ class _Execution:
         for file, facts in drawing.learned.items():
             self.outcome.learned.setdefault(file, {}).update(facts)
 
-    async def _work(self, name: str) -> None:
-        spec = self.flow.nodes[name]
-        if issubclass(spec.cls, ChoiceNode):
-            self._choose(name, spec)
-            return
-        if issubclass(spec.cls, FactNode):
-            await self._find_out(name, spec)
-            return
+    async def _make(self, name: str, spec: NodeSpec) -> None:
         arrived = [artifact for source in self._sources(name) if source for artifact in source]
         if not arrived:
             self._skip(name, self.course.forgiven.get(name))

@@ -8,7 +8,7 @@ from math import ceil
 
 from pipeline.graph.facts import stored_outline
 from pipeline.graph.fused import Assignment, Studio
-from pipeline.graph.plan import Plan
+from pipeline.graph.plan import Stage
 from pipeline.graph.sketch import Element, encoding, needs_pixels
 from pipeline.imaging.open import ANIMATED, open_picture
 from pipeline.nodes.base import ChoiceNode, ImageNode, InputNode
@@ -33,15 +33,15 @@ class Step:
 def explain(assignment: Assignment) -> list[Step]:
     """The steps of the fused part of a run, in order; called in a sandbox child, as some need a look at pixels."""
     studio = Studio(_with_choices(assignment))
-    return [*_decodes(studio), *_nodes(studio), *_encodes(studio, assignment.plan)]
+    return [*_decodes(studio), *_nodes(studio), *_encodes(studio, assignment.stage)]
 
 
 def _with_choices(assignment: Assignment) -> Assignment:
     """The same with the choices between files in it, which a run makes before."""
-    whole, specs = assignment.plan, assignment.specs
+    whole, specs = assignment.stage, assignment.specs
     inputs = tuple(name for name in whole.before if issubclass(specs[name].cls, InputNode))
     choices = tuple(name for name in whole.before if issubclass(specs[name].cls, ChoiceNode))
-    return replace(assignment, plan=replace(whole, before=inputs, fused=(*choices, *whole.fused)))
+    return replace(assignment, stage=replace(whole, before=inputs, fused=(*choices, *whole.fused)))
 
 
 def _decodes(studio: Studio) -> Iterator[Step]:
@@ -66,7 +66,7 @@ def _decodes(studio: Studio) -> Iterator[Step]:
 
 def _nodes(studio: Studio) -> Iterator[Step]:
     made = studio.sketch
-    for name in studio.plan.fused:
+    for name in studio.stage.fused:
         if name in made.skipped:
             yield Step("skip", name, "nothing comes in")
             continue
@@ -95,7 +95,7 @@ def _node(studio: Studio, name: str, index: int, element: Element) -> Step:
     return Step("make", name, how, pixels, pixels * (4 if outline.alpha else 3) if held else 0)
 
 
-def _encodes(studio: Studio, whole: Plan) -> Iterator[Step]:
+def _encodes(studio: Studio, whole: Stage) -> Iterator[Step]:
     made = studio.sketch
     for export in whole.exports:
         for shape in made.shapes.get(export.source) or []:

@@ -20,7 +20,7 @@ from pipeline.artifacts import Artifact
 from pipeline.errors import ImageUnreadable, SafelightError
 from pipeline.graph.facts import artifact_facts, stored_outline, suggested_name
 from pipeline.graph.flow import NodeSpec
-from pipeline.graph.plan import Export, Plan, Ref
+from pipeline.graph.plan import Export, Ref, Stage
 from pipeline.graph.sketch import (
     MAIN_PORT,
     Element,
@@ -49,7 +49,7 @@ from pipeline.nodes.base import FactNode, Facts, GatherNode, ImageNode, Node, Op
 class Assignment:
     """Everything a sandbox child needs to know to do its part of a run."""
 
-    plan: Plan
+    stage: Stage
     specs: Mapping[str, NodeSpec]
     given: Mapping[Ref, Sequence[Artifact] | None]
     chosen: Mapping[str, Ref]
@@ -82,15 +82,15 @@ class Studio:
     def __init__(self, assignment: Assignment, seen: Seen | None = None, look: str | None = None) -> None:
         self.assignment = assignment
         self.look_for = look
-        self.plan, self.specs = assignment.plan, assignment.specs
+        self.stage, self.specs = assignment.stage, assignment.specs
         self.pictures: dict[Element, Picture] = {}
         self.spread: dict[str, list[Artifact]] = {}
         self.encoded: dict[tuple[Element, Wish], Artifact] = {}
         self.seen = Seen() if seen is None else seen
         self.sketch: Sketch = self._sketched()
         self.common = self.seen.common(assignment.common)
-        demands(self.sketch, self.plan, self.specs, self.common, self._looked_at(look))
-        self.readers = _readers(self.sketch, self.plan)
+        demands(self.sketch, self.stage, self.specs, self.common, self._looked_at(look))
+        self.readers = _readers(self.sketch, self.stage)
         self.names = {
             name: [_name(shape_of(self.sketch, element).origin) for element in elements]
             for name, elements in self.sketch.gathered.items()
@@ -102,7 +102,7 @@ class Studio:
         given, chosen, common = self.assignment.given, self.assignment.chosen, self.assignment.common
         while True:
             try:
-                return sketch(self.plan, self.specs, given, chosen, common, self.seen)
+                return sketch(self.stage, self.specs, given, chosen, common, self.seen)
             except Unseen as unseen:
                 Studio(self._up_to(unseen.node), self.seen, unseen.node).look()
 
@@ -110,11 +110,11 @@ class Studio:
         """The part of the work that leads to a node, without the node and without what is made of it."""
         needed, names = set(), [node]
         while names:
-            edges = self.plan.wires[names.pop()]
+            edges = self.stage.wires[names.pop()]
             names += [edge.source for edge in edges if edge.source not in needed]
             needed |= {edge.source for edge in edges}
-        fused = tuple(name for name in self.plan.fused if name in needed)
-        return replace(self.assignment, plan=replace(self.plan, fused=fused, exports=()))
+        fused = tuple(name for name in self.stage.fused if name in needed)
+        return replace(self.assignment, stage=replace(self.stage, fused=fused, exports=()))
 
     def _looked_at(self, node: str | None) -> dict[Element, float]:
         if node is None:
@@ -126,7 +126,7 @@ class Studio:
         return found
 
     def _inputs_of(self, node: str) -> Iterator[tuple[Element, Node, Outline | None]]:
-        source = main_source(self.plan, node)
+        source = main_source(self.stage, node)
         for index, shape in enumerate(self.sketch.shapes.get(source) or []):
             facts = artifact_facts(shape.origin, shape.outline, self.common)
             yield (*source, index), self.specs[node].build(facts), shape.outline
@@ -148,11 +148,12 @@ class Studio:
             self.seen.surveyed[node, element[2]] = model.survey(self._picture(element))
 
     def draw(self) -> Drawing:
-        for name in self.plan.fused:
+        for name in self.stage.fused:
             if name in self.sketch.skipped:
                 self._tell(name, "skipped")
             elif issubclass(self.specs[name].cls, FactNode):
-                self._forgiving(name, partial(self._observe, name))
+                if name not in self.stage.again:
+                    self._forgiving(name, partial(self._observe, name))
             elif issubclass(self.specs[name].cls, SpreadNode):
                 self._forgiving(name, partial(self._spread, name))
             elif not issubclass(self.specs[name].cls, ImageNode):
@@ -160,7 +161,7 @@ class Studio:
                 self._tell(name, "completed", 0.0)
             else:
                 self._forgiving(name, partial(self._apply, name))
-        for export in self.plan.exports:
+        for export in self.stage.exports:
             self._forgiving(export.consumer, partial(self._export, export))
         return self.drawing
 
@@ -183,7 +184,7 @@ class Studio:
     def _apply(self, name: str) -> None:
         started = time.perf_counter()
         self._tell(name, "running")
-        missing = [self.sketch.shapes.get((edge.source, edge.source_port)) is None for edge in self.plan.wires[name]]
+        missing = [self.sketch.shapes.get((edge.source, edge.source_port)) is None for edge in self.stage.wires[name]]
         if all(missing) if self.specs[name].cls.gathers else any(missing):
             self._skip(name, None)
             return
@@ -195,13 +196,13 @@ class Studio:
     def _observe(self, name: str) -> None:
         started = time.perf_counter()
         self._tell(name, "running")
-        source = main_source(self.plan, name)
+        source = main_source(self.stage, name)
         found: list[Facts] = []
         for index, shape in enumerate(self.sketch.shapes.get(source) or []):
             if (name, index) not in self.seen.facts:
                 self._note(name, (*source, index), self.sketch.models[name, index])
             found.append(self.seen.facts[name, index])
-            if shape.untouched and shape.origin.origin:
+            if shape.untouched and shape.origin.origin and not shape.origin.encoded:
                 self.drawing.learned.setdefault(shape.origin.origin.id, {})[self.specs[name].type] = found[-1]
         self.drawing.facts[name] = found
         self._done(name, started)
@@ -209,7 +210,7 @@ class Studio:
     def _spread(self, name: str) -> None:
         started = time.perf_counter()
         self._tell(name, "running")
-        source = main_source(self.plan, name)
+        source = main_source(self.stage, name)
         made: list[Artifact] = []
         for index, shape in enumerate(self.sketch.shapes.get(source) or []):
             model = self.sketch.models[name, index]
@@ -229,11 +230,16 @@ class Studio:
         """The picture an artifact is; made when first asked for, in memory when it will be asked for again."""
         root = self.sketch.root(element)
         if root not in self.pictures:
-            drawn = (root[0], root[2]) in self.sketch.models
+            picture = self._made(root)
             with blamed(root[0]):
-                picture = self._applied(root[0], root[2]) if drawn else self._opened(root)
                 self.pictures[root] = picture.held() if self.readers[root] > 1 else picture
         return self.pictures[root]
+
+    def _made(self, root: Element) -> Picture:
+        """A picture made now, whether or not it has been made before."""
+        drawn = (root[0], root[2]) in self.sketch.models
+        with blamed(root[0]):
+            return self._applied(root[0], root[2]) if drawn else self._opened(root)
 
     def _applied(self, name: str, index: int) -> Picture:
         model = self.sketch.models[name, index]
@@ -244,7 +250,7 @@ class Studio:
             origin = shape_of(self.sketch, (name, None, index)).origin
             return model.open(origin.path, self.sketch.wanted.get((name, None, index), 1.0))
         beside = {port: open_shipped(self.assignment.assets[ref]) for port, ref in model.assets().items()}
-        for edge in self.plan.wires[name]:
+        for edge in self.stage.wires[name]:
             source = (edge.source, edge.source_port)
             if edge.target_port != MAIN_PORT:
                 beside[edge.target_port] = self._picture((*source, source_index(self.sketch, source, index)))
@@ -264,7 +270,7 @@ class Studio:
 
     def _main(self, name: str, index: int) -> Picture:
         """What arrives at the main input; the pixels of a larger sibling where they serve as well."""
-        source = main_source(self.plan, name)
+        source = main_source(self.stage, name)
         donor = self.sketch.derived.get((name, index))
         if donor is None:
             return self._picture((*source, index))
@@ -272,7 +278,7 @@ class Studio:
             larger = self._picture((donor[0], None, donor[1]))
         except SafelightError:
             # The sibling answers for its own failure; this one is still owed its source.
-            return self._opened(self.sketch.root((*source, index)))
+            return self._made(self.sketch.root((*source, index)))
         shape = (self.sketch.shapes[source] or [])[index]
         assert shape.outline is not None
         frames, alpha = larger.outline.frames, larger.outline.alpha
@@ -301,7 +307,7 @@ class Studio:
             self.drawing.exports[export] = self.spread[export.source[0]]
             return
         started = time.perf_counter()
-        if export.consumer not in self.plan.fused:
+        if export.consumer not in self.stage.fused:
             self._tell(export.consumer, "running")
         found = [self._exported(export, index, shape) for index, shape in enumerate(shapes)]
         self.drawing.exports[export] = found
@@ -337,7 +343,7 @@ class Studio:
         report({"node": name, "status": status, "ms": ms})
 
 
-def _readers(made: Sketch, plan: Plan) -> Counter[Element]:
+def _readers(made: Sketch, stage: Stage) -> Counter[Element]:
     """How often each artifact's pixels will be read: by nodes, by siblings derived from it, by exports."""
     count: Counter[Element] = Counter()
     for (name, index), model in made.models.items():
@@ -346,7 +352,7 @@ def _readers(made: Sketch, plan: Plan) -> Counter[Element]:
         if isinstance(model, GatherNode):
             count.update(made.root(element) for element in made.gathered[name])
             continue
-        for edge in plan.wires[name]:
+        for edge in stage.wires[name]:
             source = (edge.source, edge.source_port)
             donor = made.derived.get((name, index)) if edge.target_port == MAIN_PORT else None
             element = (donor[0], None, donor[1]) if donor else (*source, source_index(made, source, index))

@@ -11,7 +11,7 @@ from pipeline.artifacts import Artifact
 from pipeline.errors import ImageUnreadable, NodeInvalid, SafelightError
 from pipeline.graph.facts import artifact_facts, stored_outline
 from pipeline.graph.flow import NodeSpec
-from pipeline.graph.plan import Plan, Ref
+from pipeline.graph.plan import Ref, Stage
 from pipeline.imaging.open import ANIMATED, saved_as
 from pipeline.imaging.picture import Outline
 from pipeline.nodes.base import (
@@ -113,7 +113,7 @@ def flat_facts(node: str, facts: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def sketch(
-    plan: Plan,
+    stage: Stage,
     specs: Mapping[str, NodeSpec],
     given: Mapping[Ref, Sequence[Artifact] | None],
     chosen: Mapping[str, Ref],
@@ -129,14 +129,14 @@ def sketch(
     made = Sketch(chosen=dict(chosen))
     for ref, artifacts in given.items():
         made.shapes[ref] = None if artifacts is None else [_shape(artifact, specs) for artifact in artifacts]
-    for name in plan.fused:
-        _decide(made, name, plan, specs, common, seen)
+    for name in stage.fused:
+        _decide(made, name, stage, specs, common, seen)
     return made
 
 
 def demands(
     made: Sketch,
-    plan: Plan,
+    stage: Stage,
     specs: Mapping[str, NodeSpec],
     common: Mapping[str, Any],
     looked_at: Mapping[Element, float] | None = None,
@@ -148,15 +148,15 @@ def demands(
     for element, scale in (looked_at or {}).items():
         made.reads[made.root(element)] += 1
         _want(made, element, scale, False)
-    for export in plan.exports:
+    for export in stage.exports:
         for index, shape in enumerate(made.shapes.get(export.source) or []):
             wish = encoding(specs[export.consumer], export.source[0], shape, common)
             if needs_pixels(shape, wish):
                 made.reads[made.root((*export.source, index))] += 1
                 _want(made, (*export.source, index), 1.0, (wish.get("format") or _format(shape)) in ANIMATED)
-    for name in reversed((*plan.before, *plan.fused)):
-        _pass_back(made, name, plan)
-    _derive(made, plan)
+    for name in reversed((*stage.before, *stage.fused)):
+        _pass_back(made, name, stage)
+    _derive(made, stage)
 
 
 def encoding(spec: NodeSpec, source: str, shape: Shape, common: Mapping[str, Any]) -> dict[str, Any]:
@@ -184,8 +184,8 @@ def _shape(artifact: Artifact, specs: Mapping[str, NodeSpec]) -> Shape:
 
 
 def upright(spec: NodeSpec) -> bool:
-    """Whether the input turns its pictures the way their EXIF orientation says."""
-    return isinstance(spec.fixed, Input) and spec.fixed.orient
+    """Whether pictures that enter by this node are turned the way their EXIF orientation says."""
+    return not isinstance(spec.fixed, Input) or spec.fixed.orient
 
 
 def _format(shape: Shape) -> str:
@@ -193,20 +193,20 @@ def _format(shape: Shape) -> str:
 
 
 def _decide(
-    made: Sketch, name: str, plan: Plan, specs: Mapping[str, NodeSpec], common: Mapping[str, Any], seen: Seen
+    made: Sketch, name: str, stage: Stage, specs: Mapping[str, NodeSpec], common: Mapping[str, Any], seen: Seen
 ) -> None:
     spec = specs[name]
-    if _starved(made, spec, plan, name):
+    if _starved(made, spec, stage, name):
         _skip(made, name, spec, None)
         return
     try:
         if issubclass(spec.cls, ChoiceNode):
             _check_seen(made, spec, specs, seen)
-            _choose(made, name, spec, [(edge.source, edge.source_port) for edge in plan.wires[name]], common)
+            _choose(made, name, spec, [(edge.source, edge.source_port) for edge in stage.wires[name]], common)
         elif issubclass(spec.cls, FactNode):
-            _hand_on(made, name, spec, main_source(plan, name), common)
+            _hand_on(made, name, spec, main_source(stage, name), common)
         else:
-            _reach(made, name, spec, plan, common, seen)
+            _reach(made, name, spec, stage, common, seen)
     except SafelightError as error:
         error.node = error.node or name
         if spec.on_error != "skip":
@@ -214,8 +214,8 @@ def _decide(
         _skip(made, name, spec, error)
 
 
-def _starved(made: Sketch, spec: NodeSpec, plan: Plan, name: str) -> bool:
-    missing = [made.shapes.get((edge.source, edge.source_port)) is None for edge in plan.wires[name]]
+def _starved(made: Sketch, spec: NodeSpec, stage: Stage, name: str) -> bool:
+    missing = [made.shapes.get((edge.source, edge.source_port)) is None for edge in stage.wires[name]]
     return all(missing) if spec.cls.gathers else any(missing)
 
 
@@ -253,17 +253,17 @@ def _hand_on(made: Sketch, name: str, spec: NodeSpec, source: Ref, common: Mappi
     made.chosen[name], made.shapes[name, None] = source, shapes
 
 
-def _reach(made: Sketch, name: str, spec: NodeSpec, plan: Plan, common: Mapping[str, Any], seen: Seen) -> None:
+def _reach(made: Sketch, name: str, spec: NodeSpec, stage: Stage, common: Mapping[str, Any], seen: Seen) -> None:
     if issubclass(spec.cls, GatherNode):
-        _gather(made, name, spec, plan, common)
+        _gather(made, name, spec, stage, common)
         return
-    source = main_source(plan, name)
+    source = main_source(stage, name)
     reached = []
     for index, shape in enumerate(made.shapes[source] or []):
         outline = _outline(shape)
         model = spec.build(artifact_facts(shape.origin, outline, common))
         if isinstance(model, ImageNode):
-            _check_ports(model, name, plan)
+            _check_ports(model, name, stage)
             model = _surveyed(model, name, index, seen)
             reached.append(Shape(shape.origin, _reached(model, shape, outline), untouched=False))
         made.models[name, index] = model
@@ -285,8 +285,8 @@ def _outline(shape: Shape) -> Outline:
     return shape.outline
 
 
-def _gather(made: Sketch, name: str, spec: NodeSpec, plan: Plan, common: Mapping[str, Any]) -> None:
-    sources = [(edge.source, edge.source_port) for edge in plan.wires[name]]
+def _gather(made: Sketch, name: str, spec: NodeSpec, stage: Stage, common: Mapping[str, Any]) -> None:
+    sources = [(edge.source, edge.source_port) for edge in stage.wires[name]]
     found = [(*source, index) for source in sources for index in range(len(made.shapes[source] or []))]
     shapes = [shape_of(made, element) for element in found]
     outlines = [_outline(shape) for shape in shapes]
@@ -317,16 +317,16 @@ def _surveyed(model: ImageNode, name: str, index: int, seen: Seen) -> ImageNode:
     return seen.surveyed.get((name, index), model)
 
 
-def _check_ports(model: ImageNode, name: str, plan: Plan) -> None:
-    wired = {edge.target_port for edge in plan.wires[name]}
+def _check_ports(model: ImageNode, name: str, stage: Stage) -> None:
+    wired = {edge.target_port for edge in stage.wires[name]}
     missing = [port for port in model.needs_ports()[1:] if port not in wired and port not in model.assets()]
     if missing:
         raise NodeInvalid(node=name, reason=f"nothing arrives at its port `{missing[0]}`")
 
 
-def main_source(plan: Plan, name: str) -> Ref:
+def main_source(stage: Stage, name: str) -> Ref:
     """Where the main input of an image node comes from."""
-    edge = next(edge for edge in plan.wires[name] if edge.target_port == MAIN_PORT)
+    edge = next(edge for edge in stage.wires[name] if edge.target_port == MAIN_PORT)
     return edge.source, edge.source_port
 
 
@@ -336,8 +336,8 @@ def _want(made: Sketch, element: Element, scale: float, animated: bool) -> None:
         made.animated.add(element)
 
 
-def _pass_back(made: Sketch, name: str, plan: Plan) -> None:
-    _pass_back_looks(made, name, plan)
+def _pass_back(made: Sketch, name: str, stage: Stage) -> None:
+    _pass_back_looks(made, name, stage)
     if name in made.chosen:
         for port in ("then", "else", None):
             for index in range(len(made.shapes.get((name, port)) or [])):
@@ -355,7 +355,7 @@ def _pass_back(made: Sketch, name: str, plan: Plan) -> None:
                 _want(made, one, model.demand(_outline(shape_of(made, one)), made.wanted[element]), False)
             continue
         every_frame = model.needs_frames(element in made.animated)
-        for edge in plan.wires[name]:
+        for edge in stage.wires[name]:
             source = (edge.source, edge.source_port)
             at = source_index(made, source, index)
             main = edge.target_port == MAIN_PORT
@@ -364,12 +364,12 @@ def _pass_back(made: Sketch, name: str, plan: Plan) -> None:
             _want(made, (*source, at), scale, every_frame and main)
 
 
-def _pass_back_looks(made: Sketch, name: str, plan: Plan) -> None:
+def _pass_back_looks(made: Sketch, name: str, stage: Stage) -> None:
     """What nodes want that look at pixels or write them, without making a picture."""
     for (node, index), model in made.models.items():
         if node != name or not isinstance(model, FactNode | SpreadNode):
             continue
-        element = (*main_source(plan, name), index)
+        element = (*main_source(stage, name), index)
         outline = (made.shapes[element[0], element[1]] or [])[index].outline
         if outline is None or (isinstance(model, FactNode) and not model.pixels):
             continue
@@ -383,14 +383,14 @@ def source_index(made: Sketch, source: Ref, index: int) -> int:
     return index if index < len(made.shapes[source] or []) else 0
 
 
-def _derive(made: Sketch, plan: Plan) -> None:
+def _derive(made: Sketch, stage: Stage) -> None:
     readers: dict[Element, list[tuple[float, str, int]]] = {}
-    for name in plan.fused:
+    for name in stage.fused:
         for index in range(len(made.shapes.get((name, None)) or [])):
             model = made.models.get((name, index))
             if name not in made.gathered and isinstance(model, ImageNode) and (name, None, index) in made.wanted:
-                element = made.root((*main_source(plan, name), index))
-                outline = (made.shapes[main_source(plan, name)] or [])[index].outline
+                element = made.root((*main_source(stage, name), index))
+                outline = (made.shapes[main_source(stage, name)] or [])[index].outline
                 if outline and model.demand(outline, 1.0) < 1.0:
                     readers.setdefault(element, []).append((model.demand(outline, 1.0), name, index))
     for element, sizes in readers.items():

@@ -13,7 +13,7 @@ from typing import Any
 
 from pipeline.documents import Document, Path, hint_for, nearest, shown
 from pipeline.graph.placeholders import Placeholder, pieces, placeholders
-from pipeline.nodes.base import FactNode, GatherNode, ImageNode, InputNode, Node
+from pipeline.nodes.base import FactNode, GatherNode, ImageNode, Node
 
 
 @dataclass(frozen=True)
@@ -253,7 +253,7 @@ def _check_kinds(net: Net) -> None:
         giver = net.drafts[edge.source].cls
         if giver and giver.gives == "nothing":
             _complain_of_kind(net, edge, f"`{edge.source}` publishes what it takes and hands nothing on.")
-        elif giver and giver.gives == "file" and not issubclass(giver, InputNode):
+        elif giver and giver.gives == "other":
             waiting.append((edge.source, edge))
     passed: set[str] = set()
     while waiting:
@@ -363,7 +363,7 @@ def _trails(net: Net) -> dict[str, Trail]:
 
 def _trail(draft: Draft, arriving: list[Trail]) -> Trail:
     gathers = draft.cls is not None and draft.cls.gathers
-    single = gathers and draft.cls is not None and (draft.cls.gives == "file" or issubclass(draft.cls, GatherNode))
+    single = draft.cls is not None and gathers and _makes_one(draft.cls)
     leading = arriving if gathers else arriving[:1]
     ways = [trail.branches for trail in arriving]
     says = draft.id if single else draft.says("format")
@@ -373,6 +373,10 @@ def _trail(draft: Draft, arriving: list[Trail]) -> Trail:
         frozenset({str(says)}) if says else frozenset(name for trail in leading for name in trail.formats),
         frozenset.intersection(*ways) if gathers and ways else frozenset(way for one in ways for way in one),
     )
+
+
+def _makes_one(cls: type[Node]) -> bool:
+    return cls.gives in ("file", "other") or issubclass(cls, GatherNode)
 
 
 def _arriving(trails: Mapping[str, Trail], edge: Edge) -> Trail:

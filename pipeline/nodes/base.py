@@ -35,7 +35,7 @@ class Piece:
 
 Wiring = str | tuple[str, ...] | Mapping[str, str]
 Kind = Literal["image", "any"]
-Given = Literal["image", "file", "same", "nothing"]
+Given = Literal["image", "file", "other", "same", "nothing"]
 Facts = Mapping[str, Any]
 """What placeholders and conditions can ask of an artifact: `file.name`, `width`, `params.x`, ..."""
 
@@ -67,7 +67,7 @@ class Node(BaseModel):
     takes: ClassVar[Kind] = "image"
     """Whether it needs decoded pictures or takes any artifact."""
     gives: ClassVar[Given] = "image"
-    """What leaves it; `same` hands on what came in."""
+    """What leaves it: pictures, files that may be pictures, files that are none; `same` hands on what came in."""
 
 
 class InputNode(Node):
@@ -189,7 +189,7 @@ class FactNode(Node):
 class SpreadNode(Node):
     """A step that writes several files of one picture, in the sandbox."""
 
-    gives: ClassVar[Given] = "file"
+    gives: ClassVar[Given] = "other"
 
     def demand(self, outline: Outline, wanted: float) -> float:
         """Which scale of a picture with this outline is enough for it."""
@@ -210,7 +210,7 @@ class FileNode(Node):
     each: ClassVar[bool] = False
     """Whether it is run once for every artifact, its placeholders filled in from that one."""
     takes: ClassVar[Kind] = "any"
-    gives: ClassVar[Given] = "file"
+    gives: ClassVar[Given] = "other"
 
     async def run(self, tools: Tools, node: str, sources: Sequence[Artifact]) -> Sequence[Artifact]:
         """What this step makes of whole files under the name `node`; blocking work is done in a thread."""
