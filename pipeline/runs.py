@@ -16,23 +16,19 @@ import orjson
 import structlog
 from arq.connections import ArqRedis
 
-from pipeline import sniff
 from pipeline.errors import (
     FileNotFound,
-    FileTooLarge,
     FlowNotFound,
     FlowPaused,
-    ImageTooLarge,
     InputMissing,
     InputNotMany,
     InputUnknown,
     RunNotFound,
     SafelightError,
-    TypeNotAllowed,
 )
 from pipeline.events import EventLog
 from pipeline.flows import FlowRegistry
-from pipeline.graph.flow import Accept, Flow
+from pipeline.graph.flow import Flow
 from pipeline.model import ENDED, File, Grant, NodeState, Page, Queue, Run, RunStatus, now
 from pipeline.records import Records
 from pipeline.storage.base import Storage
@@ -112,7 +108,7 @@ class Runs:
         check_inputs(flow, inputs)
         checked = flow.check_params(dict(params or {}))
         for file in await self._files(grant, inputs):
-            check_accepted(flow.accept, file)
+            flow.accept.check(file)
         run = Run(
             project=grant.project.id,
             flow=flow.id,
@@ -246,15 +242,3 @@ def check_inputs(flow: Flow, inputs: Mapping[str, Sequence[str]]) -> None:
     for name, node in flow.inputs.items():
         if node.required and not inputs.get(name):
             raise InputMissing(input=name)
-
-
-def check_accepted(accept: Accept, file: File) -> None:
-    """Raise `TypeNotAllowed`, `FileTooLarge` or `ImageTooLarge` for a file that the flow does not take."""
-    if not sniff.allowed(file.mime, accept.types):
-        raise TypeNotAllowed(found=file.mime, allowed=", ".join(accept.types))
-    if accept.max_size is not None and file.size > accept.max_size:
-        raise FileTooLarge(limit=accept.max_size)
-    if file.image and accept.max_pixels is not None:
-        pixels = file.image.width * file.image.height * file.image.frames
-        if pixels > accept.max_pixels:
-            raise ImageTooLarge(pixels=pixels, limit=accept.max_pixels)

@@ -164,6 +164,7 @@ class Attempt:
             date=self._run.created_at,
             timeout=limit,
             node_timeout=self._core.settings.node_timeout,
+            flows=self._core.flows.get,
         )
 
     async def _watched(self, execution: Coroutine[Any, Any, Outcome]) -> Outcome:

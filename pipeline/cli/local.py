@@ -22,15 +22,14 @@ from pipeline.cli.orders import Entry, Order, orders
 from pipeline.cli.outputs import Outputs
 from pipeline.cli.progress import Watch, watch
 from pipeline.cli.request import Request
-from pipeline.cli.starter import SHIPPED_ASSETS
-from pipeline.errors import FileEmpty, NodeInvalid, PathInvalid, RunTimeout, SafelightError
+from pipeline.cli.starter import SHIPPED_ASSETS, STARTER_FLOWS
+from pipeline.errors import FileEmpty, FlowNotFound, NodeInvalid, PathInvalid, RunTimeout, SafelightError
 from pipeline.graph.execute import Outcome, execute, preview
 from pipeline.graph.explain import Step, explain
 from pipeline.graph.flow import Flow
 from pipeline.imaging.header import facts_of
 from pipeline.imaging.sandbox import Sandbox
 from pipeline.model import File, ImageFacts, NodeState, Output, Problem, new_id
-from pipeline.runs import check_accepted
 from pipeline.settings import Settings
 from pipeline.storage.base import checked_key
 
@@ -49,8 +48,7 @@ async def run_locally(settings: Settings, request: Request, out: Path, as_json: 
     sandbox = Sandbox(min(settings.sandbox_children, request.parallel, len(wanted)), settings.sandbox_memory)
     try:
         with watch(as_json) as display:
-            assets = (file.parent / "assets", SHIPPED_ASSETS)
-            bench = Bench(settings, flow, params, request.metadata, assets, sandbox, display, Outputs(out))
+            bench = Bench(settings, flow, params, request.metadata, file.parent, sandbox, display, Outputs(out))
             slots = asyncio.Semaphore(request.parallel)
             return list(await asyncio.gather(*(bench.work(order, slots) for order in wanted)))
     finally:
@@ -65,8 +63,7 @@ async def explained(settings: Settings, request: Request) -> list[Step]:
     order = orders(request.words, [Entry(name, node.many, node.required) for name, node in flow.inputs.items()])[0]
     sandbox = Sandbox(1, settings.sandbox_memory)
     with tempfile.TemporaryDirectory(prefix="safelight-explain-") as folder, watch(True) as display:
-        assets = (path.parent / "assets", SHIPPED_ASSETS)
-        bench = Bench(settings, flow, params, request.metadata, assets, sandbox, display, Outputs(Path(folder)))
+        bench = Bench(settings, flow, params, request.metadata, path.parent, sandbox, display, Outputs(Path(folder)))
         try:
             files = {name: [await bench.file(file) for file in found] for name, found in order.files.items()}
             run = LocalRun(bench, order, Path(folder))
@@ -84,7 +81,8 @@ class Bench:
     flow: Flow
     params: Mapping[str, Any]
     metadata: Mapping[str, str]
-    assets: Sequence[Path]
+    folder: Path
+    """Where the flow's file lies."""
     sandbox: Sandbox
     display: Watch
     outputs: Outputs
@@ -116,10 +114,17 @@ class Bench:
             sha256=await asyncio.to_thread(_sha256, path),
             metadata=self.metadata,
         )
-        check_accepted(self.flow.accept, file)
+        self.flow.accept.check(file)
         measured = file.model_copy(update={"image": await self.measured(file.key, file.mime)})
-        check_accepted(self.flow.accept, measured)
+        self.flow.accept.check(measured)
         return measured
+
+    async def beside(self, flow: str) -> Flow:
+        """The flow of another file in the same folder, or of a starter; raises `FlowNotFound`."""
+        for folder in (self.folder, *STARTER_FLOWS):
+            if (folder / f"{flow}.yaml").is_file():
+                return loaded(folder / f"{flow}.yaml")
+        raise FlowNotFound(id=flow)
 
     async def measured(self, path: str, mime: str) -> ImageFacts | None:
         """What a file is as a picture, None when it is none."""
@@ -159,7 +164,15 @@ class LocalRun:
         try:
             async with asyncio.timeout(limit) as clock:
                 return await execute(
-                    bench.flow, inputs, bench.params, bench.metadata, self.id, self, self._emit, bench.sandbox
+                    bench.flow,
+                    inputs,
+                    bench.params,
+                    bench.metadata,
+                    self.id,
+                    self,
+                    self._emit,
+                    bench.sandbox,
+                    flows=bench.beside,
                 )
         except TimeoutError as cause:
             if not clock.expired():
@@ -195,7 +208,7 @@ class LocalRun:
         )
 
     def asset(self, name: str) -> Path:
-        for folder in self.bench.assets:
+        for folder in (self.bench.folder / "assets", SHIPPED_ASSETS):
             with suppress(PathInvalid):
                 path = folder / checked_key(name)
                 if path.is_file() and path.resolve().is_relative_to(folder.resolve()):

@@ -15,18 +15,24 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pipeline.artifacts import Artifact, Emit, Made, Tools
-from pipeline.errors import ImageTimeout, InputMissing, SafelightError
+from pipeline.errors import FlowNotFound, ImageTimeout, InputMissing, NodeInvalid, SafelightError
+from pipeline.graph.course import INSIDE, Course, Watch
 from pipeline.graph.facts import artifact_facts, artifact_outline, run_facts
 from pipeline.graph.flow import Flow, NodeSpec
 from pipeline.graph.fused import Assignment, Drawing, blamed, draw
 from pipeline.graph.placeholders import fill
 from pipeline.graph.plan import Export, Ref, Stage, plan
+from pipeline.graph.saving import Handed, Saving
 from pipeline.graph.sketch import flat_facts
 from pipeline.imaging.sandbox import Sandbox
-from pipeline.model import File, NodeState, Output, Problem, now
+from pipeline.model import File, NodeState, Output, now
 from pipeline.nodes.base import ChoiceNode, Encoding, FactNode, Facts, FileNode, InputNode, SpreadNode
+from pipeline.nodes.subflow import Subflow
 
 T = TypeVar("T")
+Flows = Callable[[str], Awaitable[Flow]]
+"""Finds the flow with this id; raises `FlowNotFound`."""
+Inputs = Mapping[str, Sequence[File | Artifact]]
 
 
 async def execute(
@@ -42,14 +48,16 @@ async def execute(
     date: datetime | None = None,
     timeout: float = 300.0,
     node_timeout: float = 120.0,
+    flows: Flows | None = None,
 ) -> Outcome:
     """What comes of one run of `flow`, saved through `tools`; seconds bound the fused part and each node.
 
-    `date` is what `{date:...}` tells, the moment the run was created. Raises the error that ended the run, its `node`
-    set; every node's end was told to `emit` before.
+    `date` is what `{date:...}` tells, the moment the run was created; `flows` finds those that subflow nodes run.
+    Raises the error that ended the run, its `node` set; every node's end was told to `emit` before.
     """
     common = run_facts(flow.id, run_id, date or now(), params, metadata)
-    return await _Execution(flow, common, tools, emit, sandbox, timeout, node_timeout).run(inputs)
+    means = _Means(tools, sandbox, timeout, node_timeout, flows)
+    return await _Execution(flow, common, means, emit).run(inputs)
 
 
 def preview(
@@ -78,28 +86,33 @@ class Outcome:
     """By the id of the file, then by the type of the node."""
 
 
+@dataclass(frozen=True)
+class _Means:
+    """What a run works with, and flows inside it as well."""
+
+    tools: Tools
+    sandbox: Sandbox
+    timeout: float
+    node_timeout: float
+    flows: Flows | None
+    within: tuple[str, ...] = ()
+    """The flows this one runs inside of, the outermost first."""
+
+
 class _Execution:
-    def __init__(
-        self,
-        flow: Flow,
-        common: Mapping[str, Any],
-        tools: Tools,
-        emit: Emit,
-        sandbox: Sandbox,
-        timeout: float,
-        node_timeout: float,
-    ) -> None:
-        self.flow, self.common, self.tools, self.sandbox = flow, dict(common), tools, sandbox
-        self.timeout, self.node_timeout = timeout, node_timeout
+    def __init__(self, flow: Flow, common: Mapping[str, Any], means: _Means, emit: Emit) -> None:
+        self.flow, self.common, self.means, self.emit = flow, dict(common), means, emit
+        self.tools, self.sandbox = means.tools, means.sandbox
+        self.timeout, self.node_timeout = means.timeout, means.node_timeout
         self.stages = plan(flow)
         self.wires = self.stages[0].wires
-        self.course = _Course(flow, emit)
+        self.course = Course(flow, emit)
         self.artifacts: dict[Ref, list[Artifact] | None] = {}
         self.chosen: dict[str, Ref] = {}
         self.taken: dict[tuple[Ref, str], list[Artifact] | None] = {}
         self.outcome = Outcome()
 
-    async def run(self, inputs: Mapping[str, Sequence[File]]) -> Outcome:
+    async def run(self, inputs: Inputs) -> Outcome:
         for stage in self.stages:
             for name in stage.files:
                 await self._do(name, partial(self._work, name, inputs))
@@ -113,7 +126,7 @@ class _Execution:
     async def _do(self, name: str, act: Callable[[], Awaitable[None]]) -> None:
         """One node outside the sandbox: timed, retried after a passing fault, forgiven where the flow says so."""
         spec = self.flow.nodes[name]
-        limit = spec.timeout or self.node_timeout
+        limit = spec.timeout or (self.timeout if issubclass(spec.cls, Subflow) else self.node_timeout)
         self.course.running(name)
         started = time.perf_counter()
         try:
@@ -132,7 +145,7 @@ class _Execution:
         for port in self.flow.nodes[name].cls.outputs or (None,):
             self.artifacts[name, port] = None
 
-    async def _work(self, name: str, inputs: Mapping[str, Sequence[File]]) -> None:
+    async def _work(self, name: str, inputs: Inputs) -> None:
         spec = self.flow.nodes[name]
         if issubclass(spec.cls, InputNode):
             await self._enter(name, inputs.get(name, ()))
@@ -143,7 +156,7 @@ class _Execution:
         else:
             await self._make(name, spec)
 
-    async def _enter(self, name: str, files: Sequence[File]) -> None:
+    async def _enter(self, name: str, files: Sequence[File | Artifact]) -> None:
         if files:
             self.artifacts[name, None] = [await self._arrive(name, file) for file in files]
         elif self.flow.inputs[name].required:
@@ -151,7 +164,9 @@ class _Execution:
         else:
             self._skip(name)
 
-    async def _arrive(self, name: str, file: File) -> Artifact:
+    async def _arrive(self, name: str, file: File | Artifact) -> Artifact:
+        if isinstance(file, Artifact):
+            return replace(file, node=name)
         return _arrived(name, await self.tools.load(file), file)
 
     def _choose(self, name: str, spec: NodeSpec) -> None:
@@ -210,7 +225,7 @@ class _Execution:
 
     async def _draw(self, stage: Stage) -> Drawing:
         tries = max((self.flow.nodes[name].retries for name in stage.fused), default=0)
-        watch = _Watch({name: spec.timeout or self.node_timeout for name, spec in self.flow.nodes.items()}, self.course)
+        watch = Watch({name: spec.timeout or self.node_timeout for name, spec in self.flow.nodes.items()}, self.course)
         try:
             assignment = self._assignment(stage)
             return await _retried(lambda: watch.over(self._call(assignment, watch)), tries)
@@ -231,7 +246,7 @@ class _Execution:
             folder,
         )
 
-    async def _call(self, assignment: Assignment, watch: _Watch) -> Drawing:
+    async def _call(self, assignment: Assignment, watch: Watch) -> Drawing:
         drawing = await self.sandbox.call(draw, assignment, timeout=self.timeout, on_progress=watch.heard)
         assert isinstance(drawing, Drawing)
         return drawing
@@ -261,7 +276,9 @@ class _Execution:
         if not arrived:
             self._skip(name, self.course.forgiven.get(name))
             return
-        if getattr(spec.cls, "each", False):
+        if issubclass(spec.cls, Subflow):
+            made = await self._descend(name, spec, arrived)
+        elif getattr(spec.cls, "each", False):
             made = [one for artifact in arrived for one in await self._run(name, spec, [artifact])]
         else:
             made = list(await self._run(name, spec, arrived))
@@ -271,7 +288,51 @@ class _Execution:
         first = artifacts[0]
         model = spec.build(artifact_facts(first, artifact_outline(first), self.common))
         assert isinstance(model, FileNode)
-        return await model.run(_Saving(self.tools, self.outcome.outputs), name, artifacts)
+        return await model.run(Saving(self.tools, self.outcome.outputs), name, artifacts)
+
+    async def _descend(self, name: str, spec: NodeSpec, arrived: Sequence[Artifact]) -> list[Artifact]:
+        """Run another flow on what arrived; what it saves goes on instead of being published."""
+        model = spec.build(artifact_facts(arrived[0], artifact_outline(arrived[0]), self.common))
+        assert isinstance(model, Subflow)
+        flow = await self._inner(model.flow)
+        params = flow.check_params(model.params)
+        made: list[Artifact] = []
+        found: list[Facts] = []
+        for number, given in enumerate(model.rounds(arrived, {id: one.many for id, one in flow.inputs.items()})):
+            handed = Handed(self.tools, self.tools.folder / f"{name}-{number}", name)
+            found.append(await self._round(name, flow, params, given, handed))
+            made += handed.artifacts
+        if any(found):
+            self._note(name, found)
+        return made
+
+    async def _round(
+        self, name: str, flow: Flow, params: Mapping[str, Any], given: Mapping[str, Sequence[Artifact]], handed: Handed
+    ) -> Facts:
+        """Run the flow once; what its fact nodes found."""
+        for artifact in (one for files in given.values() for one in files):
+            flow.accept.check(artifact)
+        means = replace(self.means, tools=handed, within=(*self.means.within, self.flow.id))
+        inner = _Execution(flow, _inside(self.common, flow.id, params), means, partial(self._tell_inside, name))
+        try:
+            outcome = await inner.run(given)
+        except SafelightError as error:
+            error.node = f"{name}{INSIDE}{error.node}" if error.node else name
+            raise
+        for file, facts in outcome.learned.items():
+            self.outcome.learned.setdefault(file, {}).update(facts)
+        return outcome.facts
+
+    async def _inner(self, id: str) -> Flow:
+        within = (*self.means.within, self.flow.id)
+        if id in within:
+            raise NodeInvalid(reason=f"flow: `{id}` would run itself ({' -> '.join((*within, id))})")
+        if self.means.flows is None:
+            raise FlowNotFound(id=id)
+        return await self.means.flows(id)
+
+    def _tell_inside(self, name: str, inner: str, state: NodeState) -> None:
+        self.emit(f"{name}{INSIDE}{inner}", state)
 
     async def _publish_kept(self) -> None:
         for name in self.flow.order:
@@ -284,103 +345,10 @@ class _Execution:
                 self.outcome.outputs.append(await self.tools.save(made))
 
 
-class _Saving:
-    """The run's tools, with an ear for what is saved; a try that repeats a save replaces the earlier output."""
-
-    def __init__(self, tools: Tools, outputs: list[Output]) -> None:
-        self._tools, self._outputs = tools, outputs
-        self.folder, self.load, self.asset = tools.folder, tools.load, tools.asset
-        self.apart, self.measure = tools.apart, tools.measure
-
-    async def save(self, made: Made) -> Output:
-        output = await self._tools.save(made)
-        self._outputs[:] = [known for known in self._outputs if known.id != output.id]
-        self._outputs.append(output)
-        return output
-
-
-class _Course:
-    """How far each node has come, told onwards whenever it changes."""
-
-    def __init__(self, flow: Flow, emit: Emit) -> None:
-        self._emit = emit
-        self._types = {name: spec.type for name, spec in flow.nodes.items()}
-        self._began: dict[str, float] = {}
-        self._over: set[str] = set()
-        self.current: str | None = None
-        self.drawn: dict[str, float] = {}
-        self.forgiven: dict[str, SafelightError | None] = {}
-
-    def running(self, name: str) -> None:
-        self.current = name
-        if name not in self._began:
-            self._began[name] = time.perf_counter()
-            self._tell(name, "running")
-
-    def completed(self, name: str, ms: float) -> None:
-        if name not in self._over:
-            self._over.add(name)
-            self._tell(name, "completed", ms)
-
-    def skipped(self, name: str, error: SafelightError | None = None) -> None:
-        if name not in self._over:
-            self._over.add(name)
-            self._tell(name, "skipped", None, error)
-
-    def failed(self, error: SafelightError) -> None:
-        name = error.node
-        if name in self._types and name not in self._over:
-            self._over.add(name)
-            began = self._began.get(name, time.perf_counter())
-            self._tell(name, "failed", (time.perf_counter() - began) * 1000, error)
-
-    def _tell(self, name: str, status: Any, ms: float | None = None, error: SafelightError | None = None) -> None:
-        problem = error and Problem(code=error.code, message=error.message, node=error.node)
-        rounded = None if ms is None else round(ms, 1)
-        self._emit(name, NodeState(type=self._types[name], status=status, ms=rounded, error=problem))
-
-
-class _Watch:
-    """Bounds each node's time inside the sandbox by what the child reports."""
-
-    def __init__(self, limits: Mapping[str, float], course: _Course) -> None:
-        self._limits = limits
-        self._course = course
-        self._timer: asyncio.TimerHandle | None = None
-        self._call: asyncio.Future[Drawing] | None = None
-        self._late: str | None = None
-
-    async def over(self, call: Awaitable[Drawing]) -> Drawing:
-        self._late = None
-        self._call = asyncio.ensure_future(call)
-        try:
-            return await self._call
-        except asyncio.CancelledError:
-            if self._late is None:
-                self._call.cancel()
-                raise
-            raise ImageTimeout(node=self._late, seconds=self._limits[self._late]) from None
-        finally:
-            self._stop()
-
-    def heard(self, told: Mapping[str, Any]) -> None:
-        name, status = told["node"], told["status"]
-        self._stop()
-        if status == "running":
-            self._course.running(name)
-            self._timer = asyncio.get_running_loop().call_later(self._limits[name], self._end, name)
-        elif status == "completed":
-            self._course.completed(name, told["ms"])
-
-    def _end(self, name: str) -> None:
-        self._late = name
-        if self._call:
-            self._call.cancel()
-
-    def _stop(self) -> None:
-        if self._timer:
-            self._timer.cancel()
-            self._timer = None
+def _inside(common: Mapping[str, Any], flow_id: str, params: Mapping[str, Any]) -> dict[str, Any]:
+    """What is the same for every artifact of a flow inside another."""
+    outer = {key: value for key, value in common.items() if not key.startswith(("params.", "facts."))}
+    return outer | {"flow.id": flow_id} | {f"params.{name}": value for name, value in params.items()}
 
 
 def _references(value: Any) -> Iterator[str]:

@@ -12,12 +12,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
+from pipeline import sniff
+from pipeline.artifacts import Artifact
 from pipeline.documents import Complaint, Document, Path, faults_of, hint_for, read_document, shown
-from pipeline.errors import FlowInvalid, NodeInvalid
+from pipeline.errors import FileTooLarge, FlowInvalid, ImageTooLarge, NodeInvalid, TypeNotAllowed
 from pipeline.graph.params import ParamSpec, check_params
 from pipeline.graph.placeholders import SAMPLES, Placeholder, fill_all, placeholders, unknown
 from pipeline.graph.wiring import Draft, Edge, check, order, wire
-from pipeline.model import Noun, Queue
+from pipeline.model import File, Noun, Queue
 from pipeline.nodes import INDEX
 from pipeline.nodes.base import Node
 from pipeline.nodes.input import Input
@@ -44,6 +46,17 @@ class Accept(Noun):
     types: tuple[MediaRange, ...] = Field(default=("*/*",), min_length=1, description="Types such as image/*.")
     max_size: Bytes | None = Field(default=None, description="Largest file, such as 25MB.")
     max_pixels: Pixels | None = Field(default=None, description="Most pixels (width x height x frames), such as 100MP.")
+
+    def check(self, file: File | Artifact) -> None:
+        """Raise `TypeNotAllowed`, `FileTooLarge` or `ImageTooLarge` for a file that the flow does not take."""
+        if not sniff.allowed(file.mime, self.types):
+            raise TypeNotAllowed(found=file.mime, allowed=", ".join(self.types))
+        if self.max_size is not None and file.size > self.max_size:
+            raise FileTooLarge(limit=self.max_size)
+        if file.image and self.max_pixels is not None:
+            pixels = file.image.width * file.image.height * file.image.frames
+            if pixels > self.max_pixels:
+                raise ImageTooLarge(pixels=pixels, limit=self.max_pixels)
 
 
 class FlowDocument(Noun):

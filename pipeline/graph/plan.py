@@ -60,16 +60,14 @@ class _Cut:
 
     def _place(self, name: str, cls: type[Node]) -> None:
         sources = [edge.source for edge in self.wires[name]]
-        drawn = [source for source in sources if self._is_drawn(source)]
         self.pictures[name] = cls.gives in ("image", "file") or (
             cls.gives == "same" and any(self.pictures[source] for source in sources)
         )
         if _is_picture_step(cls):
             self.fused[name], self.level[name] = True, max(map(self._as_files, sources), default=0)
         elif cls.gives == "same" and not _asks_the_world(cls):
-            level = max(map(self._as_files, sources))
-            self.fused[name] = any(self.level[source] == level for source in drawn)
-            self.level[name] = level
+            # A choice between a picture and a file is made where the picture is, which then needs no encoding.
+            self.fused[name], self.level[name] = any(map(self._is_drawn, sources)), max(map(self._as_files, sources))
         else:
             self.fused[name] = False
             self.level[name] = max((self._as_whole(source, cls) for source in sources), default=0)

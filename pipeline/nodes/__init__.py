@@ -39,6 +39,7 @@ from pipeline.nodes.sepia import Sepia
 from pipeline.nodes.shadow import Shadow
 from pipeline.nodes.sharpen import Sharpen
 from pipeline.nodes.srcset import Srcset
+from pipeline.nodes.subflow import Subflow
 from pipeline.nodes.text import Text
 from pipeline.nodes.trim import Trim
 from pipeline.nodes.verify import Verify
@@ -58,6 +59,7 @@ INDEX: dict[str, type[Node]] = {
     "conditional": Conditional,
     "first": First,
     "zip": Zip,
+    "subflow": Subflow,
     "pad": Pad,
     "rotate": Rotate,
     "flip": Flip,
