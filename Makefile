@@ -4,7 +4,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 DIRS := pipeline workers tests bench docs
 
-.PHONY: setup up test lint bench faults docs clean
+.PHONY: setup up test lint bench faults corpus docs clean
 
 setup: .venv/installed
 
@@ -28,6 +28,7 @@ lint: setup
 
 # Files generated from the code: the editors' schema of a flow, the pages of nodes and API.
 docs: setup
+	SAFELIGHT_WRITE_EXAMPLES=1 $(BIN)/pytest -q tests/test_pictures.py
 	$(BIN)/python docs/build.py
 
 # `make bench ONLY=engine` runs the benchmarks whose names begin so.
@@ -36,6 +37,11 @@ bench: setup
 
 faults: setup
 	$(BIN)/pytest -m faults tests/faults
+
+# The pictures that other libraries test themselves with, through every node and flow; fetched into .corpus once.
+corpus: setup
+	$(BIN)/python -m tests.corpus.fetch
+	$(BIN)/pytest -m corpus -s tests/corpus
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis

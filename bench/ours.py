@@ -14,21 +14,24 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pyvips
 
 from bench.measured import tell
-from pipeline.artifacts import Artifact, Made
+from pipeline.artifacts import About, Artifact, Made
+from pipeline.calls import Call, Reply
+from pipeline.errors import CallFailed
 from pipeline.graph.execute import execute
 from pipeline.graph.flow import load_flow
 from pipeline.graph.fused import Drawing
 from pipeline.imaging.measure import measure
-from pipeline.model import File, NodeState, Output
+from pipeline.model import File, ImageFacts, NodeState, Output
 
 FLOWS, ASSETS = Path(__file__).parent / "flows", Path("flows/assets")
 MOST_PIXELS = 200_000_000
 Draw = Callable[[], Drawing]
+T = TypeVar("T")
 
 
 @dataclass
@@ -48,6 +51,8 @@ class Bench:
 
     folder: Path
     made: list[Made] = field(default_factory=list)
+    face_model: Path | None = None
+    about: About = field(default=About("bench", "run", {}, {}))
 
     async def load(self, file: File) -> Path:
         return Path(file.key)
@@ -63,6 +68,15 @@ class Bench:
 
     def asset(self, name: str) -> Path:
         return ASSETS / name
+
+    async def apart(self, function: Callable[..., T], *arguments: Any) -> T:
+        return function(*arguments)
+
+    async def measure(self, path: Path, mime: str) -> ImageFacts | None:
+        return measure(str(path), mime, MOST_PIXELS, 1)
+
+    async def send(self, call: Call) -> Reply:
+        raise CallFailed(reason="a benchmark calls nobody")
 
 
 def file_at(path: Path) -> File:

@@ -8,8 +8,14 @@ import pyvips
 
 DEMO = Path("docs/demo/photo.jpg")
 CACHE = Path(".bench")
+SMALL = (1732, 1155)
 LARGE = (6000, 4000)
 VAST = (12_500, 8_000)
+
+
+def small() -> Path:
+    """2 MP, baseline JPEG, quality 90: what is left of a photo that was sent on by a messenger."""
+    return _made("small.jpg", *SMALL)
 
 
 def large() -> Path:

@@ -37,9 +37,9 @@ def generated() -> dict[str, str]:
 
 def nodes_page() -> str:
     lines = ["# Nodes", "", "Generated from the node types by `make docs`. Every node also takes `from`, `timeout`,"]
-    lines += ["`retries`, `keep` and `on_error`: see [flows.md](flows.md).", ""]
+    lines += ["`retries`, `keep` and `on_error`: see [flows.md](flows.md). The examples take files of `docs/demo`.", ""]
     for node in node_types():
-        lines += [f"## {node['type']}", "", node["summary"], "", *_ports(node)]
+        lines += [f"## {node['type']}", "", node["summary"], "", *_ports(node), *_example(node["type"])]
         rows = list(_parameters(node["parameters"]))
         if rows:
             lines += ["| parameter | value | default | |", "| --- | --- | --- | --- |", *rows, ""]
@@ -55,6 +55,16 @@ def _ports(node: Mapping[str, Any]) -> list[str]:
     if node["outputs"]:
         told.append("Leaves by: " + ", ".join(f"`{port}`" for port in node["outputs"]) + ".")
     return [" ".join(told), ""] if told else []
+
+
+def _example(name: str) -> list[str]:
+    """The example in docs/examples, and what it makes; a test keeps both true."""
+    lines = ["```yaml", (ROOT / f"docs/examples/{name}.yaml").read_text().rstrip(), "```", ""]
+    if (ROOT / f"docs/images/{name}.webp").exists():
+        lines += [f"![What this flow makes](images/{name}.webp)", ""]
+    if (found := ROOT / f"docs/examples/{name}.json").exists():
+        lines += ["It finds:", "", "```json", found.read_text().rstrip(), "```", ""]
+    return lines
 
 
 def _parameters(schema: Mapping[str, Any]) -> Iterator[str]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+from pipeline.calls import Call, Reply
 from pipeline.model import File, ImageFacts, NodeState, Output
 
 T = TypeVar("T")
@@ -42,12 +43,32 @@ class Made:
     media_type: str | None = None
 
 
+@dataclass(frozen=True)
+class About:
+    """Which run it is: the ids of its flow and its own, and what it was started with."""
+
+    flow: str
+    run: str
+    params: Mapping[str, Any]
+    metadata: Mapping[str, str]
+
+
 class Tools(Protocol):
     """What a run may do with the world outside its graph."""
 
     @property
     def folder(self) -> Path:
         """A folder of the run's own, wiped when it ends."""
+        ...
+
+    @property
+    def about(self) -> About:
+        """Which run it is."""
+        ...
+
+    @property
+    def face_model(self) -> Path | None:
+        """The model file that faces are found with, None when none is set."""
         ...
 
     async def load(self, file: File) -> Path:
@@ -76,6 +97,13 @@ class Tools(Protocol):
         """What a file that came from elsewhere is as a picture, None when it is none that flows may read.
 
         Raises `ImageUnreadable` and `ImageTooLarge`.
+        """
+        ...
+
+    async def send(self, call: Call) -> Reply:
+        """Call a server outside, the secrets of the run's project put in; an answer that is kept lies in the folder.
+
+        Raises `AddressRefused`, `CallFailed`, `CallRejected`, `AnswerInvalid`, and `NodeInvalid` for an unknown secret.
         """
         ...
 

@@ -18,12 +18,14 @@ from pipeline.events import EventLog
 from pipeline.flows import FlowRegistry
 from pipeline.imaging.header import warm as load_header_readers
 from pipeline.imaging.sandbox import Sandbox
+from pipeline.outbound import Outbound
 from pipeline.records import Records
-from pipeline.runs import Runs, job_pool
+from pipeline.runs import Runs
 from pipeline.settings import Settings
 from pipeline.staging import Staging, staging_for
 from pipeline.storage import open_storage
 from pipeline.storage.base import Storage
+from pipeline.sweeps import Sweeps
 from pipeline.uploads import Uploads
 
 CONNECT_TIMEOUT = 2.0
@@ -46,6 +48,9 @@ class Core:
     flows: FlowRegistry
     uploads: Uploads
     runs: Runs
+    sweeps: Sweeps
+    outbound: Outbound
+    """The way to servers outside."""
     headers: Sandbox
     """Children that read image headers only."""
     sandbox: Sandbox | None
@@ -98,7 +103,8 @@ async def _storages(settings: Settings, stack: contextlib.AsyncExitStack) -> Map
 def _sandbox(
     settings: Settings, children: int, warm: Callable[[], None] | None, stack: contextlib.AsyncExitStack
 ) -> Sandbox:
-    sandbox = Sandbox(children, settings.sandbox_memory, warm)
+    recycling = {"calls_per_child": settings.sandbox_calls, "recycle_memory": settings.sandbox_recycle_memory}
+    sandbox = Sandbox(children, settings.sandbox_memory, warm, **recycling)
     stack.push_async_callback(sandbox.close)
     return sandbox
 
@@ -114,6 +120,7 @@ async def _build(
     prefix = settings.key_prefix
     records = Records(redis, prefix, settings.event_cap)
     events = EventLog(redis, prefix, settings.event_cap)
+    stack.push_async_callback(events.close)
     flows = FlowRegistry(redis, prefix, settings.event_cap)
     stagings = {name: staging_for(storage) for name, storage in storages.items()}
     runs = Runs(
@@ -121,7 +128,6 @@ async def _build(
         events=events,
         flows=flows,
         storages=storages,
-        jobs=job_pool(redis.connection_pool),
         prefix=prefix,
     )
     uploads = Uploads(
@@ -133,6 +139,9 @@ async def _build(
         on_stored=runs.start_stored,
     )
     stack.push_async_callback(uploads.close)
+    sweeps = Sweeps(settings=settings, records=records, storages=storages, stagings=stagings, uploads=uploads)
+    outbound = Outbound()
+    stack.push_async_callback(outbound.close)
     return Core(
         settings=settings,
         redis=redis,
@@ -143,6 +152,8 @@ async def _build(
         flows=flows,
         uploads=uploads,
         runs=runs,
+        sweeps=sweeps,
+        outbound=outbound,
         headers=headers,
         sandbox=sandbox,
     )

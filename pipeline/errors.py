@@ -211,6 +211,14 @@ class ImageCrashed(SafelightError):
     sentence = "The image work ended the process that did it (exit code {exit_code})."
 
 
+class VideoUnreadable(SafelightError):
+    code, status, sentence = "VIDEO_UNREADABLE", 422, "The video cannot be read: {reason}."
+
+
+class VideoTooLarge(SafelightError):
+    code, status, sentence = "VIDEO_TOO_LARGE", 422, "The video is too large: {reason}."
+
+
 class SandboxClosed(SafelightError):
     code, status, retryable = "SANDBOX_CLOSED", 503, True
     sentence = "The server stopped before the image work was done; try again shortly."
@@ -225,6 +233,10 @@ class FlowNotFound(SafelightError):
 
 class FlowVersionNotFound(SafelightError):
     code, status, sentence = "FLOW_VERSION_NOT_FOUND", 404, "The flow `{id}` has no version {version}."
+
+
+class ProjectUnknown(SafelightError):
+    code, status, sentence = "PROJECT_UNKNOWN", 422, "There is no project `{id}` in the settings."
 
 
 class FlowPaused(SafelightError):
@@ -278,6 +290,23 @@ class RunTimeout(SafelightError):
     code, status, sentence = "RUN_TIMEOUT", 422, "The run did not end within {seconds} seconds."
 
 
+class WorkerLost(SafelightError):
+    code, status, retryable = "WORKER_LOST", 503, True
+    sentence = "The worker was lost before the run had ended."
+
+
+class WorkerNotFound(SafelightError):
+    code, status, sentence = "WORKER_NOT_FOUND", 404, "No worker `{id}` is alive."
+
+
+class QueueNotFound(SafelightError):
+    code, status, sentence = "QUEUE_NOT_FOUND", 404, "There is no queue `{name}`; there are {known}."
+
+
+class LetterNotFound(SafelightError):
+    code, status, sentence = "LETTER_NOT_FOUND", 404, "The run {id} is no dead letter."
+
+
 class NodeInvalid(SafelightError):
     code, status, sentence = "NODE_INVALID", 422, "{reason}"
 
@@ -297,6 +326,24 @@ class FileInfected(SafelightError):
 class ScannerUnavailable(SafelightError):
     code, status, retryable = "SCANNER_UNAVAILABLE", 503, True
     sentence = "The virus scanner does not answer; try again shortly."
+
+
+class AddressRefused(SafelightError):
+    code, status = "ADDRESS_REFUSED", 422
+    sentence = "This address is not called: only public hosts that exist are, over http or https on the usual ports."
+
+
+class CallFailed(SafelightError):
+    code, status, retryable = "CALL_FAILED", 502, True
+    sentence = "The server that was called gave no answer to go on with: {reason}."
+
+
+class CallRejected(SafelightError):
+    code, status, sentence = "CALL_REJECTED", 422, "The server that was called answered {answered}."
+
+
+class AnswerInvalid(SafelightError):
+    code, status, sentence = "ANSWER_INVALID", 422, "The answer of the server that was called is of no use: {reason}."
 
 
 class PathInvalid(SafelightError):

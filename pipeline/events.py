@@ -1,24 +1,27 @@
 """The event log: facts in the past tense, kept in Redis streams, read from any point on and followed live.
 
 Each project has one stream and each subject its own; an event has the same id in both, so either can continue the
-other. Everything that speaks to the record server goes through `RecordClient`, which is why a server that is away
-looks the same from every verb.
+other. Who waits only for the end of a run does not read along but is rung up. Everything that speaks to the record
+server goes through `RecordClient`, which is why a server that is away looks the same from every verb.
 """
 
 from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Self
 
 import orjson
+import structlog
 from redis.asyncio import ConnectionPool, Redis
 from redis.commands.core import AsyncScript
 from redis.exceptions import ConnectionError as Unconnected
-from redis.exceptions import OutOfMemoryError, ReadOnlyError, ResponseError
+from redis.exceptions import OutOfMemoryError, ReadOnlyError, RedisError, ResponseError
 from redis.exceptions import TimeoutError as Unanswered
 
+from pipeline.acts import ended
 from pipeline.errors import CursorInvalid, RecordsUnavailable
 from pipeline.model import Event
 
@@ -28,6 +31,10 @@ EVENT_CAP = 100_000
 SUBJECT_CAP = 1000
 SUBJECT_DAYS = 7
 FOLLOW_BATCH = 200
+LOOK_AGAIN = 10.0
+"""Seconds after which one who waits for an end looks for himself; a line can be dead without either side knowing."""
+REDIAL = 1.0
+"""Seconds between two tries to listen again."""
 
 # Servers before 7 wrap an error met inside a script, so the code is not always the first word.
 _REFUSALS = re.compile(r"(?:^|[ -])(?:OOM|READONLY|MISCONF|NOREPLICAS|MASTERDOWN|CLUSTERDOWN|LOADING|BUSY) ")
@@ -40,18 +47,26 @@ local function take()
   return ARGV[taken]
 end
 
+local lasting = {}
 local function emit(type, project, subject, at, facts)
   local own = P .. 'subject:' .. project .. ':' .. subject
   local id = redis.call('XADD', P .. 'events:' .. project, 'MAXLEN', '~', CAP, '*',
     'type', type, 'subject', subject, 'at', at, 'facts', facts)
   redis.call('XADD', own, 'MAXLEN', '~', SUBJECT_CAP, id,
     'type', type, 'subject', subject, 'at', at, 'facts', facts)
-  redis.call('EXPIRE', own, SUBJECT_SECONDS)
+  if not lasting[own] then redis.call('EXPIRE', own, SUBJECT_SECONDS) end
+  lasting[own] = true
   return id
 end
+
+-- Rings up whoever waits for the end of a run.
+local function ring(id) redis.call('PUBLISH', P .. 'ended', id) end
 """
 
 APPEND_LUA = "return emit(take(), take(), take(), take(), take())"
+
+
+log = structlog.stdlib.get_logger(__name__)
 
 
 class RecordClient(Redis):
@@ -120,6 +135,7 @@ class EventLog:
         self._prefix = prefix
         self._client = RecordClient.over(redis)
         self._append = script(self._client, prefix, cap, APPEND_LUA)
+        self._bell = Bell(self._client, f"{prefix}ended")
 
     async def append(self, event: Event) -> Event:
         """Log `event` and return it with the id it got."""
@@ -160,6 +176,19 @@ class EventLog:
         finally:
             await client.aclose()
 
+    @asynccontextmanager
+    async def ending(self, run_id: str) -> AsyncIterator[Ring]:
+        """Hear of an end of this run from now on; one that came before must be looked for inside the block.
+
+        Raises `RecordsUnavailable` when the server is away.
+        """
+        async with self._bell.heard(run_id) as ring:
+            yield ring
+
+    async def close(self) -> None:
+        """Hear of no more ends."""
+        await self._bell.close()
+
     async def _newest(self, stream: str) -> str:
         entries = await self._client.xrevrange(stream, count=1)
         return entries[0][0].decode() if entries else "0-0"
@@ -168,6 +197,100 @@ class EventLog:
         if subject is None:
             return f"{self._prefix}events:{project}"
         return f"{self._prefix}subject:{project}:{subject}"
+
+
+class Ring:
+    """What one waits on for the end of a run: it may ring for nothing, but an end always makes it ring."""
+
+    def __init__(self) -> None:
+        self._rung = asyncio.Event()
+
+    def ring(self) -> None:
+        self._rung.set()
+
+    async def wait(self) -> None:
+        """Return when it is time to look, at the latest after `LOOK_AGAIN` seconds."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LOOK_AGAIN):
+                await self._rung.wait()
+        self._rung.clear()
+
+
+class Bell:
+    """The ends of all runs, heard over one connection for everybody in this process who waits for one."""
+
+    def __init__(self, client: RecordClient, channel: str) -> None:
+        self._client = client
+        self._channel = channel
+        self._rings: dict[str, set[Ring]] = {}
+        self._listening: asyncio.Task[None] | None = None
+        self._standing: asyncio.Future[Exception | None]
+
+    @asynccontextmanager
+    async def heard(self, name: str) -> AsyncIterator[Ring]:
+        """A ring that rings when `name` is called out; raises `RecordsUnavailable`."""
+        ring = Ring()
+        self._rings.setdefault(name, set()).add(ring)
+        try:
+            await self._stand()
+            yield ring
+        finally:
+            self._rings[name].discard(ring)
+            if not self._rings[name]:
+                del self._rings[name]
+
+    async def close(self) -> None:
+        if self._listening is not None:
+            await ended([self._listening])
+
+    async def _stand(self) -> None:
+        """Return once the line stands."""
+        if self._listening is None:
+            self._standing = asyncio.get_running_loop().create_future()
+            self._listening = asyncio.create_task(self._listen())
+        line = self._standing
+        await asyncio.wait([line], timeout=self._client.patience)
+        fault = line.result() if line.done() else TimeoutError()
+        if fault is not None:
+            raise RecordsUnavailable(retry_after=RETRY_AFTER) from fault
+
+    async def _listen(self) -> None:
+        while True:
+            client = RecordClient.beside(self._client, self._client.patience)
+            try:
+                async with client.pubsub() as line:
+                    await line.subscribe(self._channel)
+                    async for message in line.listen():
+                        self._hear(message)
+            except (RedisError, OSError) as fault:
+                self._lost(fault)
+            finally:
+                await client.aclose()
+            await asyncio.sleep(REDIAL)
+
+    def _hear(self, message: Mapping[str, Any]) -> None:
+        if message["type"] == "message":
+            self._ring(self._rings.get(message["data"].decode(), ()))
+        elif message["type"] == "subscribe":
+            # Said again after every reconnection, before which something may have been missed.
+            if not self._standing.done():
+                self._standing.set_result(None)
+            self._ring_all()
+
+    def _lost(self, fault: Exception) -> None:
+        log.warning("bell_lost", reason=str(fault) or type(fault).__name__)
+        if not self._standing.done():
+            self._standing.set_result(fault)
+        self._standing = asyncio.get_running_loop().create_future()
+        self._ring_all()
+
+    def _ring_all(self) -> None:
+        for rings in self._rings.values():
+            self._ring(rings)
+
+    def _ring(self, rings: Iterable[Ring]) -> None:
+        for ring in rings:
+            ring.ring()
 
 
 def position(text: str) -> str:

@@ -21,6 +21,7 @@ from watchfiles import awatch
 from pipeline.documents import Complaint
 from pipeline.errors import FlowInvalid, FlowNotFound, FlowVersionNotFound, RecordsUnavailable
 from pipeline.events import EVENT_CAP, RecordClient
+from pipeline.graph.belongings import LACKING, Belongings
 from pipeline.graph.flow import Flow, load_flow
 from pipeline.model import FlowPointer, FlowVersion, Page, now
 from pipeline.records.base import EPOCH, Room, decode_cursor, paged, score
@@ -32,10 +33,11 @@ SETTLE_MILLISECONDS = 200
 """How long a file must be quiet before it is read, so that a half-written one is not."""
 
 POINT_LUA = """
-local function point(id, version, at, title, description)
+local function point(id, version, at, title, description, scheduled)
   local key = P .. 'flow:' .. id
   if redis.call('HGET', key, 'active') == version then return end
   redis.call('HSET', key, 'active', version, 'title', title, 'description', description, 'updated_at', at)
+  redis.call(scheduled == '1' and 'SADD' or 'SREM', P .. 'flows:scheduled', id)
   emit('flow.activated', '', id, at, cjson.encode({version = version}))
 end
 
@@ -50,7 +52,8 @@ PUT_LUA = (
     POINT_LUA
     + """
 local id, version, text, created, at = take(), take(), take(), take(), take()
-local title, description, activate, from_folder = take(), take(), take() == '1', take() == '1'
+local title, description, scheduled = take(), take(), take()
+local activate, from_folder = take() == '1', take() == '1'
 local key = P .. 'flow:' .. id
 redis.call('HSET', P .. 'flow-texts:' .. id, version, text)
 redis.call('ZADD', P .. 'flow-versions:' .. id, 'NX', created, version)
@@ -61,7 +64,7 @@ if from_folder then
   activate = redis.call('HGET', key, 'synced') ~= version
   redis.call('HSET', key, 'synced', version)
 end
-if activate then point(id, version, at, title, description) end
+if activate then point(id, version, at, title, description, scheduled) end
 return redis.call('ZSCORE', P .. 'flow-versions:' .. id, version)
 """
 )
@@ -76,7 +79,7 @@ return {text, redis.call('ZSCORE', P .. 'flow-versions:' .. id, version)}
 
 POINTER_LUA = POINT_LUA + "return pointer(take())"
 
-ACTIVATE_LUA = POINT_LUA + "point(take(), take(), take(), take(), take())"
+ACTIVATE_LUA = POINT_LUA + "point(take(), take(), take(), take(), take(), take())"
 
 DEACTIVATE_LUA = """
 local id, at = take(), take()
@@ -84,6 +87,7 @@ local key = P .. 'flow:' .. id
 if redis.call('EXISTS', key) == 0 then return 0 end
 redis.call('HSET', key, 'updated_at', at)
 redis.call('HDEL', key, 'synced')
+redis.call('SREM', P .. 'flows:scheduled', id)
 if redis.call('HDEL', key, 'active') == 1 then emit('flow.deactivated', '', id, at, '{}') end
 return 1
 """
@@ -119,6 +123,7 @@ class FlowRegistry(Room):
     def __init__(self, redis: Redis, prefix: str, event_cap: int = EVENT_CAP) -> None:
         super().__init__(RecordClient.over(redis), prefix, event_cap)
         self._parsed: OrderedDict[tuple[str, str], Flow] = OrderedDict()
+        self._logged: dict[Path, Sequence[Complaint]] = {}
 
     async def put(self, flow_id: str, text: str, *, activate: bool = True) -> FlowVersion:
         """Keep a flow document, comments and all, and make it the active version unless told not to.
@@ -160,7 +165,7 @@ class FlowRegistry(Room):
     async def activate(self, flow_id: str, version: str) -> FlowPointer:
         """Make `version` the active one; raises `FlowNotFound` or `FlowVersionNotFound`."""
         flow = await self.get(flow_id, version)
-        await self._call(ACTIVATE_LUA, flow_id, version, now().isoformat(), flow.title, flow.description)
+        await self._call(ACTIVATE_LUA, flow_id, version, now().isoformat(), *_told(flow))
         return await self.pointer(flow_id)
 
     async def deactivate(self, flow_id: str) -> FlowPointer:
@@ -178,7 +183,7 @@ class FlowRegistry(Room):
     async def sync(self, folder: Path) -> list[Complaint]:
         """Load every `*.yaml` of `folder` and return all faults: a changed one becomes active, a broken one does not.
 
-        A folder that is not there holds no flows.
+        A flow that names an `asset:` which is not there is broken. A folder that is not there holds no flows.
         """
         complaints: list[Complaint] = []
         for path in _flow_files(folder):
@@ -188,8 +193,8 @@ class FlowRegistry(Room):
     async def watch(self, folder: Path) -> None:
         """Follow the `*.yaml` of `folder` for ever: a change becomes active, a file deleted meanwhile is deactivated.
 
-        A broken file is logged and leaves the active version; what cannot be recorded is tried again, and a folder
-        that is not there is waited for.
+        A broken file is logged and leaves the active version; one that lacks an `asset:` is taken once that is there.
+        What cannot be recorded is tried again, and a folder that is not there is waited for.
         """
         # Only a folder that is there can tell of changes.
         while not folder.is_dir():  # noqa: ASYNC110
@@ -205,7 +210,10 @@ class FlowRegistry(Room):
         async for changed in changes:
             if pending is None:
                 pending = set(_flow_files(folder))
-            pending |= set(filter(_is_flow, (Path(path) for _, path in changed)))
+            touched = set(filter(_is_flow, (Path(path) for _, path in changed)))
+            for path in touched:
+                self._logged.pop(path, None)
+            pending |= touched
             pending = {path for path in sorted(pending) if not await self._follow(path)}
 
     async def list(self, cursor: str | None = None, limit: int = 50) -> Page[FlowPointer]:
@@ -213,6 +221,11 @@ class FlowRegistry(Room):
         _, last = decode_cursor(cursor)
         rows = await self._call(LIST_LUA, f"({last}" if last else "-", limit + 1)
         return paged([(row[0], row[1], row) for row in rows], limit, lambda row: _pointer(row[0].decode(), row[2]))
+
+    async def scheduled(self) -> Sequence[str]:
+        """The flows whose active version runs by itself, paused ones too, by their ids."""
+        members: set[bytes] = await self._client.execute_command("SMEMBERS", self._key("flows", "scheduled"))
+        return sorted(member.decode() for member in members)
 
     async def _active(self, flow_id: str) -> str:
         active = await self._client.execute_command("HGET", self._key("flow", flow_id), "active")
@@ -222,8 +235,8 @@ class FlowRegistry(Room):
 
     async def _put(self, flow: Flow, *, activate: bool = True, from_folder: bool = False) -> FlowVersion:
         at = now()
-        told = (flow.title, flow.description, int(activate), int(from_folder))
-        arguments = (flow.id, flow.version, flow.text, score(at), at.isoformat(), *told)
+        wishes = (int(activate), int(from_folder))
+        arguments = (flow.id, flow.version, flow.text, score(at), at.isoformat(), *_told(flow), *wishes)
         created = await self._call(PUT_LUA, *arguments)
         self._remember(flow.id, flow.version, flow)
         return _version(flow.id, flow.version, flow.text, created)
@@ -242,7 +255,7 @@ class FlowRegistry(Room):
     async def _load(self, path: Path) -> Sequence[Complaint]:
         try:
             text = path.read_text("utf-8")
-            await self._put(load_flow(path.stem, text, str(path)), from_folder=True)
+            await self._put(load_flow(path.stem, text, str(path), Belongings.of(path.parent)), from_folder=True)
         except FlowInvalid as error:
             complaints: Sequence[Complaint] = error.facts["complaints"]
             return complaints
@@ -251,19 +264,26 @@ class FlowRegistry(Room):
         return []
 
     async def _follow(self, path: Path) -> bool:
-        """Whether the state of a watched file was taken over, or never can be."""
+        """Whether the state of a watched file was taken over, or never can be before the file is changed."""
         try:
-            await self._reflect(path)
+            if path.exists():
+                return await self._take(path)
+            await self._forget(path)
         except RecordsUnavailable as error:
             log.warning("flow waits for the record server", file=str(path), error=error.code)
             return False
         return True
 
-    async def _reflect(self, path: Path) -> None:
-        if path.exists():
-            for complaint in await self._load(path):
+    async def _take(self, path: Path) -> bool:
+        complaints = await self._load(path)
+        if complaints != self._logged.get(path, []):
+            for complaint in complaints:
                 log.error("flow file is broken", complaint=str(complaint))
-            return
+        self._logged[path] = complaints
+        return not complaints or any(complaint.code not in LACKING for complaint in complaints)
+
+    async def _forget(self, path: Path) -> None:
+        self._logged.pop(path, None)
         try:
             await self.deactivate(path.stem)
         except FlowNotFound:
@@ -279,6 +299,11 @@ def _flow_files(folder: Path) -> Sequence[Path]:
 def _is_flow(path: Path) -> bool:
     # A name with a dot in front is an editor's lock or a half-made copy.
     return path.suffix == ".yaml" and not path.name.startswith(".")
+
+
+def _told(flow: Flow) -> tuple[str, str, int]:
+    """What its pointer says of a version."""
+    return flow.title, flow.description, int(flow.schedule is not None)
 
 
 def _version(flow_id: str, version: str, text: str, created: bytes) -> FlowVersion:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, Generic, Literal, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypeVar
 from uuid import uuid4
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -58,6 +58,9 @@ class WebhookTarget(Noun):
     events: tuple[str, ...] = ()
 
 
+SecretName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_-]{0,63}$")]
+
+
 class Project(Noun):
     """A tenant: owns keys, limits, routes, files and webhooks."""
 
@@ -76,6 +79,9 @@ class Project(Noun):
     on_upload: tuple[str, ...] = ()
     webhooks: tuple[WebhookTarget, ...] = ()
     cors_origins: tuple[str, ...] = ("*",)
+    secrets: Mapping[SecretName, str] = Field(
+        default={}, repr=False, description="What `{secrets.<name>}` stands for where a flow calls other servers."
+    )
 
 
 class Grant(Noun):
@@ -231,6 +237,16 @@ class Output(Noun):
     sha256: str
 
 
+class Try(Noun):
+    """One time that a worker began a run, and how that ended; no end while it goes on, no error without a fault."""
+
+    attempt: int
+    worker: str = Field(default="", description="Id of the worker process.")
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    error: Problem | None = None
+
+
 class Run(Noun):
     """One execution of one flow version on given inputs."""
 
@@ -251,6 +267,18 @@ class Run(Noun):
     outputs: tuple[Output, ...] = ()
     facts: Mapping[str, Any] = Field(default={}, description="What its fact nodes found, by node.")
     error: Problem | None = None
+    tries: tuple[Try, ...] = Field(default=(), description="The last twenty times it was begun, the oldest first.")
+
+
+LetterReason = Literal["exhausted", "internal", "poisoned"]
+
+
+class Letter(Noun):
+    """A dead letter: a run that was given up although its input may be sound."""
+
+    run: Run
+    reason: LetterReason = Field(description="Tried as often as allowed, a fault of ours, or the death of its workers.")
+    added_at: datetime
 
 
 class Event(Noun):

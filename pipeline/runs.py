@@ -1,6 +1,6 @@
 """The runs of flows: start, get, list, cancel, retry, wait for their end, and find those the queue never heard of.
 
-A run's record is written before its job is enqueued and is the only truth; a job carries nothing but the run's id and
+A run's record is written in one step with its job and is the only truth; a job carries nothing but the run's id and
 attempt, so one that was lost is enqueued again by `recover`, and one too many finds nothing to do.
 """
 
@@ -15,6 +15,7 @@ from typing import Any
 import orjson
 import structlog
 from arq.connections import ArqRedis
+from arq.jobs import serialize_job
 
 from pipeline.errors import (
     FileNotFound,
@@ -29,15 +30,15 @@ from pipeline.errors import (
 from pipeline.events import EventLog
 from pipeline.flows import FlowRegistry
 from pipeline.graph.flow import Flow
-from pipeline.model import ENDED, File, Grant, NodeState, Page, Queue, Run, RunStatus, now
+from pipeline.model import ENDED, File, Grant, NodeState, Page, Queue, Run, RunStatus, new_id, now
 from pipeline.records import Records
+from pipeline.records.queue import Slip
 from pipeline.storage.base import Storage
 from pipeline.uploads import delete_bytes
 
 JOB = "run_flow"
 JOB_LIFE = timedelta(days=28)
 """How long the queue remembers a job; the truth is in our record, so long is harmless and short loses work."""
-ENQUEUE_PATIENCE = 5.0
 STRANDED_AFTER = timedelta(seconds=30)
 RECOVER_BATCH = 500
 
@@ -50,12 +51,20 @@ def job_pool(connections: Any) -> ArqRedis:
         pool_or_conn=connections,
         job_serializer=job_bytes,
         job_deserializer=orjson.loads,
-        expires_extra_ms=int(JOB_LIFE.total_seconds() * 1000),
+        expires_extra_ms=int(JOB_LIFE / timedelta(milliseconds=1)),
     )
 
 
 def job_bytes(job: Mapping[str, Any]) -> bytes:
     return orjson.dumps(job, default=str)
+
+
+def job_slip(prefix: str, run: Run) -> Slip:
+    """The job of this attempt of a run, as arq would enqueue it."""
+    queued = int(now().timestamp() * 1000)
+    body = serialize_job(JOB, (run.id, run.attempt), {}, None, queued, serializer=job_bytes)
+    life = int(JOB_LIFE / timedelta(milliseconds=1))
+    return Slip(queue_key(prefix, run.queue), f"run:{run.id}:{run.attempt}", body, life)
 
 
 def queue_key(prefix: str, queue: Queue) -> str:
@@ -79,14 +88,12 @@ class Runs:
         events: EventLog,
         flows: FlowRegistry,
         storages: Mapping[str, Storage],
-        jobs: ArqRedis,
         prefix: str,
     ) -> None:
         self._records = records
         self._events = events
         self._flows = flows
         self._storages = storages
-        self._jobs = jobs
         self._prefix = prefix
 
     async def start(
@@ -98,8 +105,11 @@ class Runs:
         metadata: Mapping[str, str] | None = None,
         version: str | None = None,
         queue: Queue | None = None,
+        id: str | None = None,
     ) -> Run:
         """Start a flow on files, given by their ids for each input node; without `version`, the active one.
+
+        With `id`, the run gets it, and a second start with the same id starts nothing.
 
         Raises `FlowNotFound`, `FlowVersionNotFound`, `FlowPaused`, `InputUnknown`, `InputMissing`, `FileNotFound`,
         `TypeNotAllowed`, `FileTooLarge`, `ImageTooLarge` or `ParamsInvalid`.
@@ -110,6 +120,7 @@ class Runs:
         for file in await self._files(grant, inputs):
             flow.accept.check(file)
         run = Run(
+            id=id or new_id(),
             project=grant.project.id,
             flow=flow.id,
             version=flow.version,
@@ -119,8 +130,8 @@ class Runs:
             metadata=metadata or {},
             nodes={id: NodeState(type=node.type) for id, node in flow.nodes.items()},
         )
-        await self._records.runs.create(run)
-        await self._enqueue(run)
+        if not await self._records.runs.create(run, job_slip(self._prefix, run)):
+            log.warning("enqueue_postponed", run=run.id)
         return run
 
     async def flow(self, flow_id: str, version: str | None = None) -> Flow:
@@ -168,12 +179,15 @@ class Runs:
 
     async def wait(self, grant: Grant, id: str, seconds: float) -> Run:
         """The run once it has ended, or as it stands after `seconds`; raises `RunNotFound`."""
-        run = await self.get(grant, id)
-        if run.status in ENDED:
-            return run
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                return await self._followed(grant, run)
+        async with self._events.ending(id) as end:
+            # Looked at only now: an end between our look and our listening is not missed.
+            run = await self.get(grant, id)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    while run.status not in ENDED:
+                        await end.wait()
+                        run = await self.get(grant, id)
+                    return run
         return await self.get(grant, id)
 
     async def recover(self) -> int:
@@ -202,28 +216,10 @@ class Runs:
     async def _enqueue(self, run: Run) -> bool:
         """Whether the queue took a new job; a queue that cannot be reached gets it from `recover` later."""
         try:
-            async with asyncio.timeout(ENQUEUE_PATIENCE):
-                job = await self._jobs.enqueue_job(
-                    JOB,
-                    run.id,
-                    run.attempt,
-                    _job_id=f"run:{run.id}:{run.attempt}",
-                    _queue_name=queue_key(self._prefix, run.queue),
-                )
+            return await self._records.runs.enqueue(job_slip(self._prefix, run))
         except Exception:  # the run is on record, so whatever ails the queue must not be told as a refusal
             log.warning("enqueue_postponed", run=run.id, exc_info=True)
             return False
-        return job is not None
-
-    async def _followed(self, grant: Grant, run: Run) -> Run:
-        # From the start of its own short log: an end between our look and our listening is not missed.
-        async with contextlib.aclosing(self._events.follow(run.project, run.id, "0")) as events:
-            async for event in events:
-                if event is not None and event.type.removeprefix("run.") in ENDED:
-                    run = await self.get(grant, run.id)
-                    if run.status in ENDED:
-                        return run
-        return run
 
     async def _delete_output(self, file: File) -> None:
         try:

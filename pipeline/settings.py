@@ -31,6 +31,7 @@ OTHER_VARIABLES = {"SAFELIGHT_CONFIG", "SAFELIGHT_URL", "SAFELIGHT_API_KEY"}
 """Variables that are no settings: the path of the file, and what the command line speaks to."""
 CONFIG_NAME = "safelight.yaml"
 STORAGE_SCHEMES = ("file", "s3", "memory")
+FACE_MODELS = (".onnx", ".xml")
 
 Format = Literal["jpeg", "png", "webp", "avif", "gif", "tiff", "svg", "heic", "jxl", "pdf"]
 ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
@@ -39,6 +40,12 @@ MEDIA_RANGE = re.compile(r"(\*|[A-Za-z0-9.+-]+)/(\*|[A-Za-z0-9.+-]+)")
 
 def _absolute(path: Path) -> Path:
     return path.expanduser().absolute()
+
+
+def _face_model(path: Path) -> Path:
+    if path.suffix.lower() not in FACE_MODELS:
+        raise ValueError("a face model is a YuNet .onnx or a cascade .xml file")
+    return _absolute(path)
 
 
 def _absolute_urls(storages: Mapping[str, str]) -> Mapping[str, str]:
@@ -58,6 +65,7 @@ def _cpus() -> int:
 
 
 Folder = Annotated[Path, AfterValidator(_absolute)]
+FaceModel = Annotated[Path, AfterValidator(_face_model)]
 Storages = Annotated[Mapping[str, str], AfterValidator(_absolute_urls)]
 
 
@@ -95,6 +103,14 @@ class Settings(BaseSettings):
     projects: Mapping[str, Project] = Field(default={}, description="Project id -> its keys, limits, routes, ...")
     upload_expiry: Seconds = Field(default=86_400, gt=0, description="How long an unfinished upload is kept.")
     unstored_expiry: Seconds = Field(default=86_400, gt=0, description="How long a file that nobody stored is kept.")
+    output_retention: Seconds | None = Field(
+        default=None, gt=0, description="How long outputs of runs are kept; left out, for good."
+    )
+    run_retention: Seconds = Field(default=2_592_000, gt=0, description="How long a run that ended is remembered.")
+    event_retention: Seconds = Field(default=604_800, gt=0, description="How long events are kept in a project's log.")
+    orphan_grace: Seconds = Field(
+        default=86_400, gt=0, description="Age from which bytes that belong to nothing are removed."
+    )
     body_timeout: Seconds = Field(default=60, gt=0, description="Longest silence while a body arrives.")
     allowed_formats: tuple[Format, ...] = Field(
         default=("jpeg", "png", "webp", "avif", "gif", "tiff", "svg", "heic", "jxl", "pdf"),
@@ -106,6 +122,15 @@ class Settings(BaseSettings):
         default_factory=_cpus, ge=1, le=1024, description="Processes per worker that decode and encode images."
     )
     sandbox_memory: Bytes = Field(default=2**31, ge=2**27, description="Most memory each of them may take.")
+    sandbox_calls: int = Field(default=1000, ge=1, description="Calls after which each of them is renewed.")
+    sandbox_recycle_memory: Bytes = Field(
+        default=2**29, ge=2**26, description="Memory left over from its calls with which each of them is renewed."
+    )
+    face_model: FaceModel | None = Field(
+        default=None,
+        description="Model file that faces are found with: YuNet .onnx or an OpenCV cascade .xml; needs the extra "
+        "`faces`.",
+    )
     header_children: int = Field(
         default=1, ge=1, le=64, description="Processes beside the web that read image headers."
     )
@@ -403,13 +428,13 @@ def _keys(name: str, project: dict[str, Any]) -> Iterator[tuple[Place, str]]:
 # Showing
 
 
-SECRETS = {"secret_key", "api_keys", "secret"}
+SECRETS = {"secret_key", "api_keys", "secret", "secrets"}
 _SECRET_WORD = re.compile(r"secret|password|token|key", re.IGNORECASE)
 
 
 def _hidden(name: str, value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _hidden(key, member) for key, member in value.items()}
+        return {key: _hidden(name if name in SECRETS else key, member) for key, member in value.items()}
     if isinstance(value, list):
         return [_hidden(name, member) for member in value]
     if isinstance(value, str) and name in SECRETS:

@@ -73,6 +73,10 @@ RIFF_FORMS = {b"WEBP": "image/webp", b"WAVE": "audio/wav", b"AVI ": "video/x-msv
 AVIF_BRANDS = frozenset({b"avif", b"avis"})
 HEIC_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"})
 STILL_BRANDS = frozenset({b"mif1", b"msf1", b"miaf"})
+QUICKTIME_BOXES = frozenset({b"moov", b"mdat", b"wide", b"pnot"})
+"""What QuickTime files of before the `ftyp` box begin with."""
+PACKET, PACKETS_LOOKED_AT = 188, 20
+"""Bytes of a packet of an MPEG transport stream (ISO/IEC 13818-1), each beginning with a G."""
 BRANDS = {b"qt  ": "video/quicktime", b"M4A ": "audio/mp4", b"M4B ": "audio/mp4", b"crx ": "image/x-canon-cr3"}
 
 OFFICE = (
@@ -186,6 +190,7 @@ EXTENSIONS = {
     "audio/wav": "wav",
     "audio/ogg": "ogg",
     "video/x-matroska": "mkv",
+    "video/mp2t": "ts",
     "text/markdown": "md",
     "text/plain": "txt",
     "text/javascript": "js",
@@ -200,7 +205,8 @@ EXTENSIONS = {
 def media_type(head: bytes, name: str = "") -> str:
     """The exact media type of a file by its first `HEAD_SIZE` bytes; `name` only decides between kinds of text."""
     head = bytes(head[:HEAD_SIZE])
-    return _by_signature(head) or _by_container(head) or _by_text(head, name) or _by_catalogue(head) or UNKNOWN
+    found = _by_signature(head) or _by_container(head) or _by_text(head, name)
+    return found or _by_packets(head) or _by_catalogue(head) or UNKNOWN
 
 
 def allowed(found: str, patterns: Sequence[str]) -> bool:
@@ -267,6 +273,8 @@ def _by_container(head: bytes) -> str | None:
         return RIFF_FORMS.get(head[8:12])
     if head[4:8] == b"ftyp":
         return _by_brands(head)
+    if head[4:8] in QUICKTIME_BOXES and head.startswith(b"\0"):
+        return "video/quicktime"
     if head.startswith(b"BM") and head[6:10] == b"\0\0\0\0" and len(head) >= 26:
         return "image/bmp"
     if head.startswith(b"PK\x03\x04"):
@@ -300,6 +308,11 @@ def _by_zip_entries(head: bytes) -> str:
     if b"[Content_Types].xml" in head or b"_rels/.rels" in head:
         return next((mime for folder, mime in OFFICE if folder in head), "application/zip")
     return "application/zip"
+
+
+def _by_packets(head: bytes) -> str | None:
+    starts = head[: PACKET * PACKETS_LOOKED_AT : PACKET]
+    return "video/mp2t" if len(starts) > 2 and set(starts) == set(b"G") else None
 
 
 def _by_catalogue(head: bytes) -> str | None:

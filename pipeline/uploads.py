@@ -1,4 +1,4 @@
-"""The upload core: begin, append, finish, accept, abort, and what becomes of files afterwards: keep, delete, sweep.
+"""The upload core: begin, append, finish, accept, abort, and what becomes of files afterwards: keep, delete, expire.
 
 Every limit, type rule, checksum and "which flow runs now" lives here once; a dialect only translates. The sixth verb,
 `fetch` (take a file from a URL), stands between accept and abort once it is built.
@@ -46,7 +46,6 @@ from pipeline.storage.base import Storage
 LEASE = 15.0
 """Seconds for which a request holds an upload; renewed while it lives, so a dead one blocks no longer than this."""
 HEADER_TIMEOUT = 20.0
-SWEEP_BATCH = 100
 MANIFEST = ".json"
 
 REFUSALS = (FileTooLarge, BodyTooLong, TypeNotAllowed, TypeMismatch)
@@ -163,12 +162,30 @@ class Uploads:
             await self._to_the_end(self._remove_file(file))
             return file
 
-    async def sweep(self) -> int:
-        """Remove expired uploads and expired files that were never stored; returns how many went.
+    # What nobody came back for
 
-        Any number of workers may sweep at once.
+    async def expire_upload(self, id: str, before: datetime) -> bool:
+        """Forget an upload that should have ended by `before`; whether it was for us to do.
+
+        False when it is in use, or another worker was faster. Raises `StorageUnavailable`.
         """
-        return await self._sweep_uploads() + await self._sweep_files()
+
+        async def expire() -> bool:
+            upload = await self._records.uploads.get(id)
+            if upload.expires_at > before:
+                return False
+            await self._forget(upload)
+            return True
+
+        return await self._expired(id, expire)
+
+    async def expire_file(self, id: str, before: datetime) -> bool:
+        """Remove a file that nobody stored by `before`; whether it was for us to do. Raises `StorageUnavailable`."""
+        return await self._expired_file(id, lambda file: file.expires_at is not None and file.expires_at <= before)
+
+    async def expire_output(self, id: str, before: datetime) -> bool:
+        """Remove an output made before `before`; whether it was for us to do. Raises `StorageUnavailable`."""
+        return await self._expired_file(id, lambda file: file.run is not None and file.created_at < before)
 
     async def close(self) -> None:
         """Wait until every clean-up of a cancelled request has ended."""
@@ -385,41 +402,22 @@ class Uploads:
         except SafelightError as error:
             log.warning("clean_up_postponed", code=error.code, exc_info=error)
 
-    async def _sweep_uploads(self) -> int:
-        gone, before = 0, now()
-        for upload in await self._records.uploads.expired(before, SWEEP_BATCH):
-            gone += await self._swept(upload.id, self._sweep_upload, before)
-        return gone
+    async def _expired_file(self, id: str, is_due: Callable[[File], bool]) -> bool:
+        async def expire() -> bool:
+            file = await self._records.files.get(id)
+            if is_due(file):
+                await self._remove_file(file)
+                return True
+            return False
 
-    async def _sweep_files(self) -> int:
-        gone, before = 0, now()
-        for file in await self._records.files.expired(before, SWEEP_BATCH):
-            gone += await self._swept(file.id, self._sweep_file, before)
-        return gone
+        return await self._expired(id, expire)
 
-    async def _swept(self, id: str, sweep: Callable[[str, datetime], Awaitable[bool]], before: datetime) -> bool:
+    async def _expired(self, id: str, expire: Callable[[], Awaitable[bool]]) -> bool:
         try:
             async with self._held(id):
-                return await sweep(id, before)
+                return await expire()
         except (UploadBusy, UploadNotFound, FileNotFound):
             return False  # in use, or another worker was faster
-        except SafelightError as error:
-            log.warning("sweep_postponed", id=id, code=error.code, exc_info=error)
-            return False
-
-    async def _sweep_upload(self, id: str, before: datetime) -> bool:
-        upload = await self._records.uploads.get(id)
-        if upload.expires_at > before:
-            return False
-        await self._forget(upload)
-        return True
-
-    async def _sweep_file(self, id: str, before: datetime) -> bool:
-        file = await self._records.files.get(id)
-        if file.expires_at is None or file.expires_at > before:
-            return False
-        await self._remove_file(file)
-        return True
 
 
 @contextlib.asynccontextmanager

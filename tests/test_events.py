@@ -171,3 +171,51 @@ async def test_records_write_to_the_same_log_with_the_same_ids(log: EventLog, re
     (last,) = (await log.read("demo", limit=1000))[-1:]
     assert await log.read("demo", runs[-1].id) == [last]
     assert await redis.xlen("test:events:demo") < 250
+
+
+# The ends of runs
+
+
+async def test_an_end_rings_up_those_who_wait_for_it(
+    log: EventLog, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.events.LOOK_AGAIN", 3600)
+    records = Records(redis, "test:")
+    one, other = a_run(), a_run()
+    for run in (one, other):
+        await records.runs.create(run)
+    async with log.ending(one.id) as ring, log.ending(one.id) as twin, log.ending(other.id) as silent:
+        assert len(await redis.client_list(_type="pubsub")) == 1
+        await records.runs.cancel(one.id, moment(1))
+        await asyncio.wait_for(asyncio.gather(ring.wait(), twin.wait()), 10)
+        waiting = asyncio.create_task(silent.wait())
+        await records.runs.cancel(other.id, moment(1))
+        await asyncio.wait_for(waiting, 10)
+    await log.close()
+    assert await redis.client_list(_type="pubsub") == []
+
+
+async def test_a_line_that_was_cut_rings_and_is_restored(
+    log: EventLog, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.events.LOOK_AGAIN", 3600)
+    records, run = Records(redis, "test:"), a_run()
+    await records.runs.create(run)
+    async with log.ending(run.id) as ring:
+        await ring.wait()  # it rang when the line stood
+        (line,) = await redis.client_list(_type="pubsub")
+        await redis.client_kill_filter(_id=line["id"])
+        await asyncio.wait_for(ring.wait(), 10)
+        await records.runs.cancel(run.id, moment(1))
+        await asyncio.wait_for(ring.wait(), 10)
+    async with log.ending(run.id):
+        assert [line["id"] for line in await redis.client_list(_type="pubsub")] != [line["id"]]
+    await log.close()
+
+
+async def test_who_waits_looks_again_even_when_nothing_rings(log: EventLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.events.LOOK_AGAIN", 0.01)
+    async with log.ending("nothing") as ring:
+        for _ in range(3):
+            await asyncio.wait_for(ring.wait(), 10)
+    await log.close()

@@ -230,6 +230,46 @@ async def test_a_watched_folder_is_followed(flows: FlowRegistry, log: EventLog, 
             assert (await next_event()).type == "flow.activated"
 
 
+MARKED = """nodes:
+  photo: {type: input}
+  marked: {type: watermark, image: "asset:mark.svg"}
+  out: {type: save}
+"""
+MARK = '<svg xmlns="http://www.w3.org/2000/svg" width="8" height="8"><rect width="8" height="8"/></svg>'
+
+
+async def test_a_file_that_lacks_its_mark_leaves_the_active_version(flows: FlowRegistry, tmp_path: Path) -> None:
+    before = await flows.put("marked", a_flow())
+    (tmp_path / "marked.yaml").write_text(MARKED)
+    (complaint,) = await flows.sync(tmp_path)
+    assert str(complaint).startswith(f"{tmp_path}/marked.yaml:3:36 ASSET_UNKNOWN There is no asset `mark.svg`.")
+    assert (await flows.pointer("marked")).active == before.version
+    (tmp_path / "assets").mkdir()
+    (tmp_path / "assets" / "mark.svg").write_text(MARK)
+    assert await flows.sync(tmp_path) == []
+    assert (await flows.pointer("marked")).active != before.version
+
+
+async def test_a_watched_file_is_taken_once_its_mark_is_there(
+    flows: FlowRegistry, log: EventLog, tmp_path: Path
+) -> None:
+    (tmp_path / "marked.yaml").write_text(MARKED)
+    with structlog.testing.capture_logs() as lines:
+        async with watching(flows, tmp_path), aclosing(log.follow("", "marked", "0", idle=20)) as events:
+            while not lines:
+                await asyncio.sleep(0.01)
+            (tmp_path / "assets").mkdir()
+            (tmp_path / "assets" / "mark.svg").write_text(MARK)
+            event = await anext(events)
+            assert event is not None and event.type == "flow.activated"
+    assert ["ASSET_UNKNOWN" in line["complaint"] for line in lines] == [True]
+
+
+async def test_what_is_put_may_get_its_mark_later(flows: FlowRegistry) -> None:
+    put = await flows.put("marked", MARKED)
+    assert (await flows.get("marked")).version == put.version
+
+
 async def test_a_folder_that_comes_later_is_watched_then(flows: FlowRegistry, log: EventLog, tmp_path: Path) -> None:
     folder = tmp_path / "flows"
     assert await flows.sync(folder) == []

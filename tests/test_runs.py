@@ -237,6 +237,53 @@ async def test_a_run_the_queue_never_heard_of_is_recovered_once(core: Core, gran
     assert sorted(job["a"][0] for job in await jobs(redis)) == sorted([run.id, old.id])
 
 
+async def test_a_queue_that_takes_nothing_does_not_refuse_the_run(
+    core: Core, grant: Grant, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.runs.STRANDED_AFTER", timedelta(0))
+    await redis.set("safelight:queue:default", "no sorted set")
+    file = await photo(core, grant)
+    run = await core.runs.start(grant, "small", {"photo": [file.id]})
+    assert await core.runs.get(grant, run.id) == run and run.status == "queued"
+    assert await core.runs.recover() == 0  # the queue takes nothing yet
+    await redis.delete("safelight:queue:default")
+    assert await core.runs.recover() == 1
+    assert [job["a"] for job in await jobs(redis)] == [[run.id, 1]]
+
+
+async def test_a_job_whose_place_in_the_queue_was_lost_gets_another(
+    core: Core, grant: Grant, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.runs.STRANDED_AFTER", timedelta(0))
+    run = await core.runs.start(grant, "small", {"photo": [(await photo(core, grant)).id]})
+    await redis.delete("safelight:queue:default")
+    assert await core.runs.recover() == 1
+    assert [job["a"] for job in await jobs(redis)] == [[run.id, 1]]
+
+
+async def test_a_run_begins_with_the_files_it_was_given(core: Core, grant: Grant) -> None:
+    base, extra = await photo(core, grant), await photo(core, grant)
+    run = await core.runs.start(grant, "pair", {"base": [base.id], "extra": [extra.id, base.id]})
+    await core.records.files.delete(extra.id)
+    begun = await core.records.runs.begin(run.id, 1, now())
+    assert begun is not None
+    started, files = begun
+    assert started == await core.runs.get(grant, run.id) and started.status == "running"
+    assert files == {base.id: base}
+    assert await core.records.runs.begin(run.id, 2, now()) is None
+
+
+async def test_a_start_is_one_step(core: Core, grant: Grant, redis: Redis) -> None:
+    file = await photo(core, grant)
+    await core.runs.start(grant, "small", {"photo": [file.id]})  # loads the scripts
+    before = await redis.info("commandstats")
+    await core.runs.start(grant, "small", {"photo": [file.id]})
+    after = await redis.info("commandstats")
+    # One for the flow's pointer, one for the run with its job.
+    assert after["cmdstat_evalsha"]["calls"] - before["cmdstat_evalsha"]["calls"] == 2
+    assert await redis.llen("safelight:queue:default:wake") == 2
+
+
 async def test_every_stored_file_starts_the_projects_flows(core: Core, grant: Grant) -> None:
     owner = Grant(project=Project(id="demo", on_upload=("small", "missing", "pair"), auto_store=False))
     text = await core.uploads.accept(owner, Intake(store=True), once(b"only text"))

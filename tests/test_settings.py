@@ -45,6 +45,7 @@ def test_defaults(tmp_path: Path) -> None:
     assert found.projects == {}
     assert found.base_url == "http://127.0.0.1:8080"
     assert (found.upload_expiry, found.max_pixels, found.sandbox_memory) == (86_400, 100_000_000, 2**31)
+    assert (found.sandbox_calls, found.sandbox_recycle_memory) == (1000, 2**29)
 
 
 def test_units_paths_and_projects(tmp_path: Path) -> None:
@@ -267,6 +268,18 @@ projects:
     assert demo["webhooks"][0]["url"] == "https://u:****@example.com/h"
     text = json.dumps(shown)
     assert not any(secret in text for secret in ("verysecret", "efgh", "0123456789", "12345678", ":pw@"))
+
+
+def test_secrets_of_a_project_are_named_read_from_the_environment_and_never_shown() -> None:
+    text = "projects: {demo: {secrets: {removal: env:REMOVAL_KEY, secret: abcdefgh, short: abc}}}"
+    found = load(text, {"REMOVAL_KEY": "rm-0123456789"})
+    secrets = found.projects["demo"].secrets
+    assert secrets == {"removal": "rm-0123456789", "secret": "abcdefgh", "short": "abc"}
+    hidden = {"removal": "rm-0****", "secret": "abcd****", "short": "****"}
+    assert found.shown()["projects"]["demo"]["secrets"] == hidden
+    assert "0123456789" not in repr(found) and "abcdefgh" not in repr(found.projects)
+    [complaint] = complaints("projects: {demo: {secrets: {a b: x}}}")
+    assert "a b" in str(complaint)
 
 
 @pytest.mark.parametrize(

@@ -78,6 +78,8 @@ BYTES = {
     "video/x-msvideo": b"RIFF\0\1\0\0AVI LIST",
     "video/mp4": ftyp(b"isom", b"iso2", b"avc1"),
     "video/quicktime": ftyp(b"qt  ", b"qt  "),
+    "video/x-matroska": bytes.fromhex("1a45dfa3a34286810142f7810142f2810442f381084282886d6174726f736b61"),
+    "video/mp2t": (b"G\x40\x11\x10" + bytes(184)) * 3,
     "video/webm": bytes.fromhex("1a45dfa39f4286810142f7810142f2810442f381084282847765626d"),
     "font/woff2": b"wOF2\0\1\0\0" + bytes(40),
 }
@@ -111,6 +113,13 @@ def test_all_kinds_of_tiff() -> None:
         (ftyp(b"mif1", b"heic"), "image/heic"),
         (ftyp(b"mif1"), "image/heif"),
         (ftyp(b"isom", b"avif"), "video/mp4"),
+        (ftyp(b"mp42", b"isom"), "video/mp4"),
+        (ftyp(b"iso5", b"iso6", b"mp41"), "video/mp4"),
+        (ftyp(b"M4V ", b"mp42"), "video/mp4"),
+        (b"\0\0\0\x08wide\0\1\2\3mdat", "video/quicktime"),
+        (b"\0\0\x0c\x94moov\0\0\0lmvhd", "video/quicktime"),
+        (b"the moov box", "text/plain"),
+        (b"G" * 4000, "text/plain"),
     ],
 )
 def test_brands_tell_pictures_from_films(head: bytes, mime: str) -> None:

@@ -30,7 +30,6 @@ from pipeline.errors import (
     TypeMismatch,
     TypeNotAllowed,
     UploadBusy,
-    UploadExpired,
     UploadNotFound,
 )
 from pipeline.model import File, Grant, Intake, Limits, Project, now
@@ -354,7 +353,7 @@ async def test_two_finishes_at_once_make_one_file(core: Core, grant: Grant) -> N
     assert await events(core, upload.id) == ["file.uploaded", "file.stored"]
 
 
-# keep, delete, sweep
+# keep, delete
 
 
 async def test_keeping_a_file_stores_it_once(core: Core, grant: Grant) -> None:
@@ -376,25 +375,6 @@ async def test_a_deleted_file_leaves_nothing(core: Core, grant: Grant, redis: Re
     with pytest.raises(StorageKeyNotFound):
         await read(core, file)
     assert (await events(core, file.id))[-1] == "file.deleted"
-
-
-async def test_the_sweep_takes_what_expired_and_nothing_else(core: Core, grant: Grant, redis: Redis) -> None:
-    short = core.settings.model_copy(update={"upload_expiry": 0.001, "unstored_expiry": 0.001})
-    kept = await core.uploads.accept(grant, Intake(), pieces(b"stored"))
-    later = await core.uploads.accept(grant, Intake(store=False), pieces(b"not yet"))
-    before = await left_behind(core, redis)
-    async with open_core(short) as brief:
-        brief.uploads._storages, brief.uploads._stagings = core.storages, core.stagings
-        upload = await brief.uploads.begin(grant, Intake())
-        gone = await brief.uploads.accept(grant, Intake(store=False), pieces(b"swept"))
-    with pytest.raises(UploadExpired):
-        await core.uploads.append(grant, upload.id, 0, pieces(b"late"))
-    swept = await asyncio.gather(core.uploads.sweep(), core.uploads.sweep(), core.uploads.sweep())
-    assert sum(swept) == 2 and await core.uploads.sweep() == 0
-    assert await left_behind(core, redis) == before
-    with pytest.raises(FileNotFound):
-        await core.records.files.get(gone.id)
-    assert await read(core, kept) == b"stored" and await read(core, later) == b"not yet"
 
 
 # What it stands on

@@ -12,14 +12,15 @@ import math
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 from uuid import UUID, uuid5
 
 import structlog
 from arq import Retry
 
 from pipeline.acts import ended
-from pipeline.artifacts import Made
+from pipeline.artifacts import About, Made
+from pipeline.calls import Call, Reply
 from pipeline.core import Core
 from pipeline.errors import (
     FileNotFound,
@@ -34,25 +35,28 @@ from pipeline.errors import (
     SafelightError,
     StorageKeyNotFound,
 )
+from pipeline.graph.belongings import Belongings
 from pipeline.graph.execute import Outcome, execute
 from pipeline.graph.flow import Flow
+from pipeline.graph.flow import Retry as Policy
+from pipeline.graph.placeholders import reveal
 from pipeline.imaging.header import facts_of
 from pipeline.imaging.sandbox import Sandbox
-from pipeline.model import ENDED, File, ImageFacts, NodeState, Output, Problem, Run, now
+from pipeline.model import ENDED, File, ImageFacts, LetterReason, NodeState, Output, Problem, Run, now
 from pipeline.records import Records
+from pipeline.records.runs import run_files
 from pipeline.runs import run_folder
 from pipeline.storage.base import Storage, checked_key
 from pipeline.uploads import MANIFEST, copy_to, delete_bytes, write_manifest
+from workers.seats import Seat
 
-TRIES = 3
-"""How often one attempt is begun when what it stands on fails (storage, records)."""
 CRASH_TRIES = 2
-BACK_OFF = 2.0
-"""Seconds before the second try; each later one waits twice as long."""
+"""Tries of a run whose pictures end the process that draws them; its flow may allow fewer."""
 WATCH_AFTER = 0.5
 """Seconds before a run is watched for its cancellation; most have ended by then."""
+PACE = 0.2
+"""Seconds between two notes on how far a run is; what happens in the last of them is told with its end."""
 CHUNK = 1 << 20
-SHIPPED_ASSETS = Path(__file__).parent.parent / "pipeline" / "imaging" / "assets"
 
 T = TypeVar("T")
 Job = Callable[..., Coroutine[Any, Any, None]]
@@ -65,10 +69,12 @@ log = structlog.stdlib.get_logger(__name__)
 class Jobs:
     """The jobs this process can do, on what it was given once."""
 
-    def __init__(self, core: Core, sandbox: Sandbox, execute: Execute = execute) -> None:
+    def __init__(self, core: Core, sandbox: Sandbox, execute: Execute = execute, worker: str = "") -> None:
         self._core = core
+        self._worker = worker
         self._sandbox = sandbox
         self._execute = execute
+        self._seats = asyncio.Semaphore(core.settings.sandbox_children)
         self.running: set[str] = set()
         """Ids of the runs that are being executed now."""
 
@@ -76,36 +82,41 @@ class Jobs:
         """Execute this attempt of a run; nothing happens when it is not its turn any more."""
         with structlog.contextvars.bound_contextvars(run=run_id, attempt=attempt):
             try:
-                run = await self._core.records.runs.start(run_id, attempt, now())
-                if run is not None:
-                    await self._work(run, tries=context["job_try"])
+                begun = await self._core.records.runs.begin(run_id, attempt, now(), self._worker)
+                if begun is not None:
+                    await self._work(*begun, tries=context["job_try"])
             except RecordsUnavailable as fault:
                 # Without records not even a failure can be told, so this one is tried for ever.
-                raise _later(context["job_try"]) from fault
+                raise _later(context["job_try"], Policy()) from fault
 
-    async def _work(self, run: Run, tries: int) -> None:
+    async def _work(self, run: Run, files: Mapping[str, File], tries: int) -> None:
         self.running.add(run.id)
+        seat = Seat(self._sandbox, self._seats)
         try:
-            await Attempt(self._core, self._sandbox, self._execute, run, tries).work()
+            await Attempt(self._core, seat, self._execute, run, files, tries).work()
         finally:
             self.running.discard(run.id)
 
 
-def _later(tries: int) -> Retry:
-    return Retry(defer=min(BACK_OFF * 2 ** (tries - 1), 30))
+def _later(tries: int, policy: Policy) -> Retry:
+    return Retry(defer=policy.wait(tries))
 
 
 class Attempt:
     """One attempt of one run in this process."""
 
-    def __init__(self, core: Core, sandbox: Sandbox, execute: Execute, run: Run, tries: int) -> None:
+    def __init__(
+        self, core: Core, seat: Seat, execute: Execute, run: Run, files: Mapping[str, File], tries: int
+    ) -> None:
         self._core = core
-        self._sandbox = sandbox
+        self._seat = seat
         self._execute = execute
         self._run = run
+        self._files = files
         self._tries = tries
         self._marks = Marks(core.records, run)
-        self._tools = RunTools(core, run, sandbox)
+        self._tools = RunTools(core, run, cast(Sandbox, seat))
+        self._policy = Policy()
         self._cancelled = False
 
     async def work(self) -> None:
@@ -124,32 +135,40 @@ class Attempt:
             await self._failed(error)
         except Exception:
             log.exception("run_fault", flow=self._run.flow)
-            await self._fail(Problem(code=Internal.code, message=Internal().message))
+            await self._fail(_problem(Internal()), "internal")
         finally:
             await asyncio.shield(asyncio.to_thread(shutil.rmtree, self._tools.folder, ignore_errors=True))
 
     async def _executed(self) -> Outcome:
         flow = await self._core.flows.get(self._run.flow, self._run.version)
-        inputs = await self._inputs()
-        limit = min(flow.timeout or math.inf, self._core.settings.flow_timeout)
+        self._policy = flow.retry
+        inputs = self._inputs()
         self._tools.prepare()
         try:
+            return await self._watched(self._seated(flow, inputs))
+        finally:
+            await self._marks.stop()
+
+    async def _seated(self, flow: Flow, inputs: Mapping[str, Sequence[File]]) -> Outcome:
+        """What the execution makes, whose time counts from when it may use the sandbox."""
+        limit = min(flow.timeout or math.inf, self._core.settings.flow_timeout)
+        await self._seat.take(flow)
+        try:
             async with asyncio.timeout(limit) as clock:
-                return await self._watched(self._execution(flow, inputs, limit))
+                return await self._execution(flow, inputs, limit)
         except TimeoutError as fault:
             if not clock.expired():
                 raise
             raise RunTimeout(seconds=f"{limit:g}") from fault
+        finally:
+            self._seat.leave()
 
-    async def _inputs(self) -> Mapping[str, Sequence[File]]:
-        ids = list(dict.fromkeys(id for group in self._run.inputs.values() for id in group))
-        found: dict[str, File] = {}
-        for id, file in zip(ids, await self._core.records.files.get_many(ids), strict=True):
-            if file is None:
+    def _inputs(self) -> Mapping[str, Sequence[File]]:
+        for id in run_files(self._run):
+            if id not in self._files:
                 raise FileNotFound(id=id)
-            found[id] = file
-        self._tools.private = any(file.private for file in found.values())
-        return {name: [found[id] for id in group] for name, group in self._run.inputs.items()}
+        self._tools.private = any(file.private for file in self._files.values())
+        return {name: [self._files[id] for id in group] for name, group in self._run.inputs.items()}
 
     async def _execution(self, flow: Flow, inputs: Mapping[str, Sequence[File]], limit: float) -> Outcome:
         return await self._execute(
@@ -160,7 +179,7 @@ class Attempt:
             self._run.id,
             self._tools,
             self._marks.emit,
-            self._sandbox,
+            self._seat,
             date=self._run.created_at,
             timeout=limit,
             node_timeout=self._core.settings.node_timeout,
@@ -192,18 +211,15 @@ class Attempt:
                 await asyncio.sleep(1)
 
     async def _until_cancelled(self) -> None:
-        follow = self._core.events.follow(self._run.project, self._run.id, "0")
-        async with contextlib.aclosing(follow) as events:
-            async for event in events:
-                if event is not None and event.type == "run.cancelled" and not await self._is_running():
-                    return
+        async with self._core.events.ending(self._run.id) as end:
+            while await self._is_running():
+                await end.wait()
 
     async def _is_running(self) -> bool:
         run = await self._core.records.runs.get(self._run.id)
         return run.attempt == self._run.attempt and run.status not in ENDED
 
     async def _commit(self, outcome: Outcome) -> None:
-        await self._marks.flush()
         run, tools = self._run, self._tools
         done = await self._core.records.runs.commit(
             run.id, run.attempt, self._marks.states, outcome.outputs, tools.files, now(), outcome.facts
@@ -223,24 +239,25 @@ class Attempt:
     async def _failed(self, error: SafelightError) -> None:
         if isinstance(error, RecordsUnavailable):
             raise error
-        most = CRASH_TRIES if isinstance(error, ImageCrashed) else TRIES
+        times = self._policy.times
+        most = min(times, CRASH_TRIES) if isinstance(error, ImageCrashed) else times
         if error.retryable and self._tries < most:
             log.warning("run_postponed", code=error.code, tries=self._tries, exc_info=error)
             await self._leave()
-            await self._hand_back()
-            raise _later(self._tries) from error
+            await self._hand_back(_problem(error))
+            raise _later(self._tries, self._policy) from error
         log.info("run_failed", code=error.code, node=error.node, reason=error.message, exc_info=error.__cause__)
-        await self._fail(Problem(code=error.code, message=error.message, node=error.node))
+        await self._fail(_problem(error), _letter(error))
 
-    async def _fail(self, problem: Problem) -> None:
+    async def _fail(self, problem: Problem, letter: LetterReason | None) -> None:
         nodes = {id: _closed(state) for id, state in (dict(self._run.nodes) | self._marks.states).items()}
-        await self._core.records.runs.fail(self._run.id, self._run.attempt, problem, nodes, now())
+        await self._core.records.runs.fail(self._run.id, self._run.attempt, problem, nodes, now(), letter)
         await self._leave()
 
-    async def _hand_back(self) -> None:
+    async def _hand_back(self, why: Problem | None = None) -> None:
         """Say that the run waits in the queue again, where its job already is."""
         with contextlib.suppress(RecordsUnavailable):
-            await asyncio.shield(self._core.records.runs.release(self._run.id, self._run.attempt, now()))
+            await asyncio.shield(self._core.records.runs.release(self._run.id, self._run.attempt, now(), why))
 
     async def _leave(self) -> None:
         """Take away the bytes of outputs that will never be seen, also when this worker is being stopped."""
@@ -265,6 +282,17 @@ class Attempt:
         return run.status == "completed" and run.attempt == self._run.attempt
 
 
+def _problem(error: SafelightError) -> Problem:
+    return Problem(code=error.code, message=error.message, node=error.node)
+
+
+def _letter(error: SafelightError) -> LetterReason | None:
+    """Why a run that failed for good is a dead letter; one whose input or flow is at fault is none."""
+    if isinstance(error, Internal):
+        return "internal"
+    return "exhausted" if error.retryable else None
+
+
 def _closed(state: NodeState) -> NodeState:
     """A node's state after its run has failed: what had not ended will not."""
     if state.status in ("queued", "running", "waiting"):
@@ -273,40 +301,43 @@ def _closed(state: NodeState) -> NodeState:
 
 
 class Marks:
-    """Sends node states on record in batches: one round trip at a time, what happens meanwhile rides in the next."""
+    """Puts node states on record in batches, one every `PACE` seconds; those of a shorter run go with its end."""
 
     def __init__(self, records: Records, run: Run) -> None:
         self._records = records
         self._run = run
         self._waiting: dict[str, NodeState] = {}
         self._sending: asyncio.Task[None] | None = None
+        self._due: asyncio.TimerHandle | None = None
         self.states: dict[str, NodeState] = {}
         """The last state heard of each node."""
 
     def emit(self, node: str, state: NodeState) -> None:
-        """Note the state of a node; it is on record soon, at the latest after `flush`."""
+        """Note the state of a node; it is on record soon, unless `stop` comes first."""
         self.states[node] = self._waiting[node] = state
-        if self._sending is None or self._sending.done():
-            self._sending = asyncio.create_task(self._send_quietly())
+        if self._due is None:
+            self._due = asyncio.get_running_loop().call_later(PACE, self._begin)
 
-    async def flush(self) -> None:
-        """Return when every state heard is on record; raises `RecordsUnavailable`."""
+    async def stop(self) -> None:
+        """Put nothing more on record; what was not sent yet is among the `states`."""
+        if self._due is not None:
+            self._due.cancel()
         if self._sending is not None:
             await self._sending
-        await self._send()
 
-    async def _send_quietly(self) -> None:
-        with contextlib.suppress(RecordsUnavailable):
-            await self._send()  # what could not be sent waits for the next state, or for the flush
+    def _begin(self) -> None:
+        self._due = None
+        if self._sending is None or self._sending.done():
+            self._sending = asyncio.create_task(self._send())
+        elif self._waiting:
+            self._due = asyncio.get_running_loop().call_later(PACE, self._begin)
 
     async def _send(self) -> None:
-        while self._waiting:
-            batch, self._waiting = self._waiting, {}
-            try:
-                await self._records.runs.mark(self._run.id, self._run.attempt, batch)
-            except RecordsUnavailable:
-                self._waiting = batch | self._waiting
-                raise
+        batch, self._waiting = self._waiting, {}
+        try:
+            await self._records.runs.mark(self._run.id, self._run.attempt, batch)
+        except RecordsUnavailable:  # what could not be sent waits for the next state, or for the end
+            self._waiting = batch | self._waiting
 
 
 class RunTools:
@@ -332,6 +363,14 @@ class RunTools:
     def folder(self) -> Path:
         return self._folder
 
+    @property
+    def about(self) -> About:
+        return About(self._run.flow, self._run.id, self._run.params, self._run.metadata)
+
+    @property
+    def face_model(self) -> Path | None:
+        return self._core.settings.face_model
+
     async def load(self, file: File) -> Path:
         """Where the bytes of `file` lie on this machine; raises `StorageKeyNotFound` when they are gone."""
         storage = self._core.storages[file.storage]
@@ -355,8 +394,10 @@ class RunTools:
         storage = self._storage(made)
         self._claim(made, file.key)
         self.files = [known for known in self.files if known.id != file.id] + [file]
-        await storage.put(file.key, _chunks(made.artifact.path), file.size, file.mime)
-        await write_manifest(storage, file)
+        bytes_put = storage.put(file.key, _chunks(made.artifact.path, file.size), file.size, file.mime)
+        for fault in await asyncio.gather(bytes_put, write_manifest(storage, file), return_exceptions=True):
+            if isinstance(fault, BaseException):
+                raise fault
         return Output(
             node=made.node,
             source=made.artifact.node,
@@ -371,12 +412,7 @@ class RunTools:
 
     def asset(self, name: str) -> Path:
         """The file that `asset:<name>` means, the project's own before the shipped; raises `NodeInvalid`."""
-        for folder in (self._core.settings.flows_dir / "assets", SHIPPED_ASSETS):
-            with contextlib.suppress(PathInvalid):
-                path = folder / checked_key(name)
-                if path.is_file() and path.resolve().is_relative_to(folder.resolve()):
-                    return path
-        raise NodeInvalid(reason=f"There is no asset `{name}`.")
+        return Belongings.of(self._core.settings.flows_dir).get(name)
 
     async def apart(self, function: Callable[..., T], *arguments: Any) -> T:
         """What `function` returns in a sandbox child."""
@@ -387,6 +423,12 @@ class RunTools:
         settings = self._core.settings
         caps = (settings.max_pixels, settings.max_frames)
         return await facts_of(self._sandbox, str(path), mime, settings.allowed_formats, *caps, settings.node_timeout)
+
+    async def send(self, call: Call) -> Reply:
+        """Call a server outside as the run's project may; raises what `Outbound.send` does, and `NodeInvalid`."""
+        project = self._core.settings.projects[self._run.project]
+        spoken = call.revealed(lambda text: reveal(text, project.secrets))
+        return await self._core.outbound.send(spoken, self._folder, private=project.allow_private_urls)
 
     async def discard(self) -> None:
         """Remove the bytes of everything saved."""
@@ -400,7 +442,8 @@ class RunTools:
         try:
             return self._core.storages[self._storage_name(made)]
         except KeyError as cause:
-            raise NodeInvalid(reason=f"There is no storage `{self._storage_name(made)}`.", node=made.node) from cause
+            reason = f"storage: there is none named `{self._storage_name(made)}`"
+            raise NodeInvalid(reason=reason, node=made.node) from cause
 
     def _file(self, made: Made) -> File:
         artifact, at = made.artifact, now()
@@ -433,7 +476,10 @@ class RunTools:
         self._claimed[key] = mine
 
 
-async def _chunks(path: Path) -> AsyncIterator[bytes]:
-    with path.open("rb") as file:
+async def _chunks(path: Path, size: int) -> AsyncIterator[bytes]:
+    with path.open("rb", buffering=0) as file:
+        if size <= CHUNK:  # just written, so it is in memory, and a thread would cost more than the copy
+            yield file.read(size)
+            return
         while chunk := await asyncio.to_thread(file.read, CHUNK):
             yield chunk

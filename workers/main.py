@@ -1,10 +1,11 @@
-"""A worker process: settings, core, queues, a heartbeat, the chores of every minute, and an orderly end."""
+"""A worker process: settings, core, queues, a heartbeat, its share of the chores, and an orderly end."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
 import contextlib
+import math
 import os
 import signal
 import socket
@@ -15,6 +16,7 @@ from types import ModuleType
 from typing import Any, cast
 
 import structlog
+from arq.connections import ArqRedis
 
 from pipeline.acts import ended
 from pipeline.core import Core, open_core
@@ -24,13 +26,14 @@ from pipeline.model import QUEUES, Queue, WorkerBeat, new_id, now
 from pipeline.settings import Settings, load_settings
 from workers.jobs import Jobs
 from workers.queue import Queues, worker_pool
+from workers.schedules import Chores
 from workers.warm import warm
 
 BEAT = 2.0
 BEAT_LIFE = 7.0
-CHORES = 60.0
 TIMEOUT_MARGIN = 120.0
 """Seconds a job may take beyond its flow's timeout, to record how it ended."""
+LEASE_MARGIN = 10.0
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -109,15 +112,8 @@ class Worker:
         settings = self._core.settings
         await self._sandbox.start()
         async with _closing_pool(settings) as pool:
-            reader = Queues(
-                pool,
-                settings.key_prefix,
-                self._queues,
-                self._slots,
-                self._jobs.run_flow,
-                settings.flow_timeout + TIMEOUT_MARGIN,
-            )
-            async with _beside(reader.run(), self._every(BEAT, self._beat), self._every(CHORES, self._chores)):
+            reader = self._reader(pool)
+            async with _beside(reader.main(), self._every(BEAT, self._beat), Chores(self._core).work()):
                 log.info("worker_started", worker=self._id, queues=self._queues, slots=self._slots)
                 await stopping.wait()
                 log.info("worker_stopping", worker=self._id, running=len(self._jobs.running))
@@ -125,6 +121,23 @@ class Worker:
         with contextlib.suppress(SafelightError):
             await self._core.records.workers.leave(self._id)
         log.info("worker_stopped", worker=self._id)
+
+    def _reader(self, pool: ArqRedis) -> Queues:
+        settings = self._core.settings
+        # While a run saves what it drew, the next one must be there for its child.
+        ahead = max(1, self._slots // 2)
+        turns = math.ceil((self._slots + ahead) / settings.sandbox_children)
+        longest = settings.flow_timeout + TIMEOUT_MARGIN
+        return Queues(
+            pool,
+            settings.key_prefix,
+            self._queues,
+            self._slots,
+            self._jobs.run_flow,
+            job_timeout=turns * longest,
+            lease=longest + LEASE_MARGIN,
+            ahead=ahead,
+        )
 
     async def _every(self, seconds: float, act: Callable[[], Coroutine[Any, Any, None]]) -> None:
         while True:
@@ -149,17 +162,9 @@ class Worker:
         )
         await self._core.records.workers.beat(beat, BEAT_LIFE)
 
-    async def _chores(self) -> None:
-        """What one of all workers does once a minute: sweep what expired, find runs the queue never heard of."""
-        if not await self._core.records.uploads.lock("chores", self._id, CHORES * 0.9):
-            return
-        swept, recovered = await self._core.uploads.sweep(), await self._core.runs.recover()
-        if swept or recovered:
-            log.info("chores_done", swept=swept, recovered=recovered)
-
 
 @contextlib.asynccontextmanager
-async def _closing_pool(settings: Settings) -> AsyncIterator[Any]:
+async def _closing_pool(settings: Settings) -> AsyncIterator[ArqRedis]:
     pool = worker_pool(settings.redis_url)
     try:
         yield pool

@@ -1,22 +1,28 @@
-"""The queue engine: arq reading our queues, with one set of slots for all of them and no reason to die.
+"""The queue engine: arq's jobs, taken the moment they come, several at a time, by a worker with no reason to die.
 
-arq's worker reads one queue, so each queue has a reader of its own inside one event loop; they are polled in the order
-of preference and share sandbox and slots. arq's storage layout is untouched: stock tools can look at the queues. The
-truth about runs is in our records, so arq keeps no results, counts no tries that matter and never gives a job up.
+arq's storage layout is kept: stock tools can look at the queues and stock producers fill them. What differs is how a
+worker reads it: it is woken by whoever enqueues instead of asking again and again, and one script tells what ended and
+claims what is due. A claimed job waits in its queue's sorted set for the end of its lease, so that the head of a queue
+is always work that is to be had. The truth about runs is in our records, so arq keeps no results, counts no tries that
+matter and never gives a job up.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from functools import partial
+from typing import Any, Literal
+from uuid import uuid4
 
 import orjson
 import structlog
+from arq import Retry as Later
 from arq.connections import ArqRedis
-from arq.constants import retry_key_prefix
+from arq.jobs import DeserializationError, deserialize_job_raw
 from arq.worker import Worker, func
 from redis.asyncio import ConnectionPool
 from redis.asyncio.retry import Retry
@@ -24,17 +30,29 @@ from redis.backoff import ExponentialBackoff
 from redis.exceptions import BusyLoadingError, RedisError
 from redis.exceptions import ConnectionError as Unconnected
 from redis.exceptions import TimeoutError as Unanswered
+from redis.typing import EncodableT
 
+from pipeline.acts import ended
 from pipeline.model import Queue
+from pipeline.records.queue import WAKE_SUFFIX
 from pipeline.runs import JOB, JOB_LIFE, job_bytes, job_pool, queue_key
 from workers.jobs import Job
 
-POLL = 0.05
-"""Seconds between two looks at the queues."""
+LOOK_AGAIN = 1.0
+"""Seconds between two looks at the queues when nobody wakes the worker, as stock producers do not."""
+BLOCKED = 5.0
+"""Seconds one blocking read of the wake lists lasts; less than `SOCKET_TIMEOUT`."""
+AHEAD_AFTER = 0.02
+"""Seconds a job must have waited before it is taken ahead: by then every worker that had a free slot has it."""
 AWAY = 1.0
-"""Seconds between two looks while the queue server does not answer."""
+"""Seconds between two looks at the queues while the queue server does not answer."""
+TELL_AGAIN = 0.2
+"""Seconds between two tries of a worker that stops to tell what ended."""
+STRANGE_AFTER = 10.0
+"""Seconds after which a job of a name unknown here is offered again: a newer worker may know it."""
 MOST_TRIES = 1_000_000
-READ_AHEAD = 10
+TRIES_SECONDS = 88_400
+"""How long arq remembers how often a job was begun."""
 SOCKET_TIMEOUT = 10.0
 CONNECT_TIMEOUT = 2.0
 RETRIES = 30
@@ -44,6 +62,101 @@ HANDING_BACK = 5.0
 
 LOST: tuple[type[Any], ...] = (Unconnected, Unanswered, BusyLoadingError, OSError)
 """What a server that is away looks like; OSError is what connecting anew raises."""
+
+# A turn that comes twice, because its answer was lost, is answered as it was the first time. The lock of a job holds
+# the token of the worker that claimed it; who does not hold it any more changes nothing.
+TURN_LUA = f"""
+local taken = 0
+local function take()
+  taken = taken + 1
+  return ARGV[taken]
+end
+
+local token, answered, number, lease = take(), take(), take(), tonumber(take())
+local free, ahead, waited, patience = tonumber(take()), tonumber(take()), tonumber(take()), tonumber(take())
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+
+local function text(number) return string.format('%.0f', number) end
+local function wake(queue) return queue .. '{WAKE_SUFFIX}' end
+local function lock(id) return 'arq:in-progress:' .. id end
+
+local function settle(queue, id, verdict, number)
+  if redis.call('GET', lock(id)) ~= token then return end
+  if verdict == 'held' then
+    redis.call('PEXPIRE', lock(id), lease)
+    redis.call('ZADD', queue, 'XX', text(now + lease), id)
+    return
+  end
+  redis.call('DEL', lock(id))
+  if verdict == 'done' then
+    redis.call('ZREM', queue, id)
+    redis.call('DEL', 'arq:job:' .. id, 'arq:retry:' .. id)
+  elseif verdict == 'later' then
+    redis.call('ZADD', queue, 'XX', text(now + number), id)
+  else
+    redis.call('ZADD', queue, 'XX', number, id)
+    redis.call('DECR', 'arq:retry:' .. id)
+    redis.call('LPUSH', wake(queue), 1)
+  end
+end
+
+for _ = 1, tonumber(take()) do settle(take(), take(), take(), take()) end
+
+local claimed = {{}}
+local function row(queue, id, due)
+  return {{queue, id, due, redis.call('GET', 'arq:retry:' .. id), redis.call('GET', 'arq:job:' .. id)}}
+end
+
+local function claim(queue, id, due)
+  if not redis.call('SET', lock(id), token, 'NX', 'PX', lease) then return false end
+  redis.call('ZADD', queue, 'XX', text(now + lease), id)
+  redis.call('INCR', 'arq:retry:' .. id)
+  redis.call('EXPIRE', 'arq:retry:' .. id, {TRIES_SECONDS})
+  claimed[#claimed + 1] = {{queue, id, due}}
+  return true
+end
+
+-- Jobs that a stock worker holds stay where they are and are passed over.
+local function claim_due(queue, before, room)
+  local passed = 0
+  while room > 0 do
+    local due = redis.call('ZRANGEBYSCORE', queue, '-inf', text(before), 'WITHSCORES', 'LIMIT', passed, room)
+    if #due == 0 then break end
+    for i = 1, #due, 2 do
+      if claim(queue, due[i], due[i + 1]) then room = room - 1 else passed = passed + 1 end
+    end
+  end
+  return room
+end
+
+local last = redis.call('GET', answered)
+if last then last = cjson.decode(last) end
+if last and last.number == number then
+  claimed, free = last.claimed, 0
+else
+  for _, queue in ipairs(KEYS) do free = claim_due(queue, now, free) end
+  for _, queue in ipairs(KEYS) do ahead = claim_due(queue, now - waited, ahead) end
+  if #claimed > 0 then
+    redis.call('SET', answered, cjson.encode({{number = number, claimed = claimed}}), 'PX', lease)
+  end
+end
+
+local rows = {{}}
+for _, found in ipairs(claimed) do
+  if redis.call('GET', lock(found[2])) == token then rows[#rows + 1] = row(found[1], found[2], found[3]) end
+end
+if free > 0 then
+  for _, queue in ipairs(KEYS) do
+    redis.call('DEL', wake(queue))
+    local coming = redis.call('ZRANGEBYSCORE', queue, '(' .. text(now), '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
+    if coming[2] then patience = math.min(patience, coming[2] - now) end
+  end
+end
+return {{patience, rows}}
+"""
+
+Verdict = Literal["held", "done", "later", "back"]
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -61,108 +174,247 @@ def worker_pool(redis_url: str) -> ArqRedis:
     return job_pool(connections)
 
 
-class Slots:
-    """How many jobs run at once in this process, whichever queue they came from."""
+@dataclass(frozen=True)
+class Claim:
+    """A job that is this worker's now: where it was, since when it was due, how often it was begun, and its body."""
 
-    def __init__(self, size: int) -> None:
-        self.size = size
-        self.taken = 0
-        # One beyond the slots: arq holds it while it looks whether a job is still to be had.
-        self.room = asyncio.BoundedSemaphore(size + 1)
+    queue: str
+    id: str
+    due: str
+    tries: int
+    body: bytes | None
 
 
-class QueueReader(Worker):
-    """arq's worker for one queue."""
+@dataclass(frozen=True)
+class Fate:
+    """What becomes of a claimed job: `held` on, `done`, due `later` (in so many milliseconds), or `back` as it was."""
 
-    def __init__(self, key: str, job: Job, slots: Slots, pool: ArqRedis, job_timeout: float) -> None:
-        self.slots = slots
-        self.handing_back = False
+    claim: Claim
+    verdict: Verdict
+    number: str = ""
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        return (self.claim.queue, self.claim.id, self.verdict, self.number)
+
+
+class Queues(Worker):
+    """Takes jobs from several queues, the first before the second, until stopped.
+
+    At most `slots` of them are begun as they come; `ahead` more may be taken when nobody else had a slot for them. A
+    job gets `job_timeout` seconds; one whose worker was lost is to be had again `lease` seconds later.
+    """
+
+    def __init__(
+        self,
+        pool: ArqRedis,
+        prefix: str,
+        queues: Sequence[Queue],
+        slots: int,
+        job: Job,
+        job_timeout: float,
+        lease: float,
+        ahead: int = 0,
+    ) -> None:
+        self._keys = [queue_key(prefix, queue) for queue in queues]
         super().__init__(
             [func(job, name=JOB, keep_result=0, timeout=job_timeout, max_tries=MOST_TRIES)],
-            queue_name=key,
+            queue_name=self._keys[0],
             redis_pool=pool,
             handle_signals=False,
-            max_jobs=slots.size,
+            max_jobs=slots + ahead,
             job_timeout=job_timeout,
             keep_result=0,
-            poll_delay=POLL,
-            queue_read_limit=max(200, slots.size * READ_AHEAD),
             max_tries=MOST_TRIES,
             job_serializer=job_bytes,
             job_deserializer=orjson.loads,
             expires_extra_ms=int(JOB_LIFE / timedelta(milliseconds=1)),
             log_results=False,
         )
-        self.sem = slots.room
+        self._slots = slots
+        self._lease = lease
+        self._renewed = 0.0
+        self._script = pool.register_script(TURN_LUA)
+        self._command: Callable[..., Awaitable[Any]] = pool.execute_command
+        self._token = uuid4().hex
+        self._answered = f"{prefix}turn:{self._token}"
+        self._number = 0
+        self._claims: dict[str, Claim] = {}
+        self._over: list[Fate] = []
+        self._news, self._room = asyncio.Event(), asyncio.Event()
+        self._turning = asyncio.Lock()
+        self._stopped = False
 
-    @property
-    def job_counter(self) -> int:
-        return self.slots.taken
-
-    @job_counter.setter
-    def job_counter(self, taken: int) -> None:
-        self.slots.taken = taken
-
-    async def heart_beat(self) -> None:
-        """Nothing: our own heartbeat tells of the whole process, and there are no cron jobs."""
-
-    async def finish_job(self, job_id: str, finish: bool, *rest: Any) -> None:
-        await super().finish_job(job_id, finish, *rest)
-        if self.handing_back and not finish:
-            await self.pool.decr(retry_key_prefix + job_id)  # a deployment is not the job's fault
-
-
-class Queues:
-    """Takes jobs from several queues, the first before the second, until stopped."""
-
-    def __init__(
-        self, pool: ArqRedis, prefix: str, queues: Sequence[Queue], slots: int, job: Job, job_timeout: float
-    ) -> None:
-        self._pool = pool
-        self._slots = Slots(slots)
-        self._readers = [QueueReader(queue_key(prefix, q), job, self._slots, pool, job_timeout) for q in queues]
-        self._stopping = asyncio.Event()
-        self._polling = asyncio.Lock()
-
-    async def run(self) -> None:
-        """Pick jobs until `stop`; a queue server that went away is waited for."""
-        while not self._stopping.is_set():
-            pause = POLL if await self._poll() else AWAY
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), pause)
+    async def main(self) -> None:
+        """Take jobs until `stop`; a queue server that went away is waited for."""
+        self._measure_room()
+        listening = asyncio.create_task(self._listen())
+        try:
+            while not self._stopped:
+                pause = await self.turn()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(pause):
+                        await self._news.wait()
+                self._news.clear()
+        finally:
+            await ended([listening])
 
     async def stop(self, grace: float) -> None:
         """Pick nothing more, give what runs `grace` seconds, then hand the rest back to the queues."""
-        self._stopping.set()
-        for reader in self._readers:
-            reader.allow_pick_jobs = False
+        self.allow_pick_jobs = False
+        self._measure_room()
         # A look that is under way may still start jobs.
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._polling.acquire(), HANDING_BACK)
+            async with asyncio.timeout(HANDING_BACK), self._turning:
+                pass
         await self._until_done(grace)
-        for reader in self._readers:
-            reader.handing_back = True
-        for job in self._running():
+        for job in self.tasks.values():
             job.cancel()
         await self._until_done(HANDING_BACK)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(HANDING_BACK):
+                await self._tell_all()
+        self._stopped = True
+        self._news.set()
+
+    async def _tell_all(self) -> None:
+        while not await self._all_told():
+            await self.turn()
+            if self._over:
+                await asyncio.sleep(TELL_AGAIN)
+
+    async def _all_told(self) -> bool:
+        async with self._turning:  # a turn under way may carry some of it, and fail
+            return not self._over
+
+    async def turn(self) -> float:
+        """Tell what ended and begin what is to be had; returns the seconds until there may be more."""
+        async with self._turning:
+            free, ahead = self._free(), self._ahead()
+            self._renew()
+            if not self._over and not free and not ahead:
+                return min(LOOK_AGAIN, self._lease / 3)
+            over, self._over = self._over, []
+            try:
+                patience, claims = await self._exchange(over, free, ahead)
+            except Exception as fault:  # nothing a queue server says may end the worker
+                self._over = over + self._over
+                known = isinstance(fault, RedisError | OSError | TimeoutError)
+                log.warning("queue_unreachable", reason=str(fault) or type(fault).__name__, exc_info=not known)
+                return AWAY
+            self._number += 1
+            for claim in claims:
+                self._begin(claim)
+            return patience
+
+    def _renew(self) -> None:
+        now = asyncio.get_running_loop().time()
+        if now - self._renewed > self._lease / 3:
+            self._renewed = now
+            self._over += [Fate(claim, "held") for claim in self._claims.values()]
+
+    async def _exchange(self, over: Sequence[Fate], free: int, ahead: int) -> tuple[float, list[Claim]]:
+        told = [argument for fate in over for argument in fate.arguments]
+        spans = (self._lease, AHEAD_AFTER, min(LOOK_AGAIN, self._lease / 3))
+        lease, waited, patience = (int(seconds * 1000) for seconds in spans)
+        head: list[EncodableT] = [
+            self._token,
+            self._answered,
+            self._number,
+            lease,
+            free,
+            ahead,
+            waited,
+            patience,
+            len(over),
+        ]
+        milliseconds, rows = await self._script(keys=self._keys, args=[*head, *told])
+        return milliseconds / 1000, [_claim(row) for row in rows if row[1].decode() not in self.tasks]
+
+    def _free(self) -> int:
+        return max(0, self._slots - len(self.tasks)) if self.allow_pick_jobs else 0
+
+    def _ahead(self) -> int:
+        return self.max_jobs - max(self._slots, len(self.tasks)) if self.allow_pick_jobs else 0
+
+    def _measure_room(self) -> None:
+        if self._free():
+            self._room.set()
+        else:
+            self._room.clear()
+
+    # What is woken
+
+    async def _listen(self) -> None:
+        """Wait for somebody who enqueues, whenever there is a slot for what he brings."""
+        wakes = [key + WAKE_SUFFIX for key in self._keys]
+        while True:
+            await self._room.wait()
+            try:
+                await self._heed(await self._command("BLPOP", *wakes, BLOCKED))
+            except (RedisError, OSError, TimeoutError):
+                await asyncio.sleep(AWAY)
+
+    async def _heed(self, word: Sequence[bytes] | None) -> None:
+        if word is None:
+            return
+        if self._room.is_set():
+            self._news.set()
+        else:  # the last slot was taken meanwhile; somebody else has one
+            await self._command("LPUSH", *word)
+
+    # What is begun
+
+    def _begin(self, claim: Claim) -> None:
+        if not self.allow_pick_jobs:  # the answer to a turn before we were stopped
+            self._over.append(Fate(claim, "back", claim.due))
+            return
+        self._claims[claim.id] = claim
+        task = asyncio.create_task(self._work(claim))
+        self.tasks[claim.id] = task
+        task.add_done_callback(partial(self._ended, claim))
+        self._measure_room()
+
+    def _ended(self, claim: Claim, task: asyncio.Task[Fate]) -> None:
+        del self.tasks[claim.id], self._claims[claim.id]
+        self._over.append(Fate(claim, "back", claim.due) if task.cancelled() else task.result())
+        self._measure_room()
+        self._news.set()
+
+    async def _work(self, claim: Claim) -> Fate:
+        """Do a job to its end; nothing it raises gets any further."""
+        try:
+            async with asyncio.timeout(self.job_timeout_s):
+                await self._perform(claim)
+        except Later as later:
+            return Fate(claim, "later", str(later.defer_score or 0))
+        except asyncio.CancelledError:
+            return Fate(claim, "back", claim.due)
+        except Exception:
+            log.exception("job_fault", job=claim.id)
+        return Fate(claim, "done")
+
+    async def _perform(self, claim: Claim) -> None:
+        if claim.body is None:
+            log.warning("job_expired", job=claim.id)
+            return
+        try:
+            name, arguments, named, *_ = deserialize_job_raw(claim.body, deserializer=self.job_deserializer)
+        except DeserializationError:
+            log.exception("job_unreadable", job=claim.id)
+            return
+        if name not in self.functions:
+            log.warning("job_unknown", job=claim.id, name=name)
+            raise Later(defer=STRANGE_AFTER)
+        context = {**self.ctx, "job_id": claim.id, "job_try": claim.tries}
+        await self.functions[name].coroutine(context, *arguments, **named)
 
     async def _until_done(self, seconds: float) -> None:
-        if running := self._running():
-            done, _ = await asyncio.wait(running, timeout=seconds)
-            await asyncio.gather(*done, return_exceptions=True)
+        if running := list(self.tasks.values()):
+            await asyncio.wait(running, timeout=seconds)
 
-    async def _poll(self) -> bool:
-        try:
-            async with self._polling:
-                for reader in self._readers:
-                    await reader._poll_iteration()
-        except (RedisError, OSError, TimeoutError) as fault:
-            log.warning("queue_unreachable", reason=str(fault) or type(fault).__name__)
-            return False
-        except Exception:  # nothing a job or arq does may end the worker
-            log.exception("queue_fault")
-            return False
-        return True
 
-    def _running(self) -> Sequence[asyncio.Task[Any]]:
-        return [job for reader in self._readers for job in reader.tasks.values() if not job.done()]
+def _claim(row: Sequence[bytes | None]) -> Claim:
+    queue, id, due, tries, body = row
+    assert queue is not None and id is not None and due is not None
+    return Claim(queue.decode(), id.decode(), due.decode(), int(tries or 1), body)

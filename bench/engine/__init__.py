@@ -7,7 +7,8 @@ from bench.engine.end_to_end import end_to_end_vs_pyvips
 from bench.engine.fanout import fanout_vs_three_thumbnails
 from bench.engine.fusion import fusion_speedup
 from bench.engine.loop_lag import loop_lag_p99_ms
-from bench.engine.memory import peak_memory_mib
+from bench.engine.memory import memory_vs_estimate, peak_memory_mib
+from bench.engine.sandboxed import sandbox_vs_in_process
 from bench.engine.thumbnail import thumbnail_vs_pyvips
 from bench.engine.watermark import watermark_vs_full
 
@@ -19,6 +20,8 @@ ENGINE = {
     "engine.fusion_speedup": fusion_speedup,
     "engine.cascade_psnr_db": cascade_psnr_db,
     "engine.peak_memory_mib": peak_memory_mib,
+    "engine.memory_vs_estimate": memory_vs_estimate,
+    "engine.sandbox_vs_in_process": sandbox_vs_in_process,
     "engine.children_scaling": children_scaling,
     "engine.loop_lag_p99_ms": loop_lag_p99_ms,
     "engine.end_to_end_vs_pyvips": end_to_end_vs_pyvips,

@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from pipeline.cli import config, doctor, files, flows, index, keys, nodes, projects, queues, run, runs, serve, up
+from pipeline.cli import config, doctor, files, flows, index, keys, nodes, projects, queues, run, runs, serve, sweep, up
 from pipeline.cli.console import Refusal, complain, refusal_of
 from pipeline.errors import SafelightError
 
@@ -24,6 +24,7 @@ GROUPS = (
     config.commands,
     doctor.commands,
     index.commands,
+    sweep.commands,
 )
 
 app = typer.Typer(

@@ -35,12 +35,14 @@ class Finding:
 
 @commands.command()
 def doctor(data: Data = None, as_json: Json = False) -> None:
-    """Examine settings, Redis, storages, image library and disk; exits with 1 when something is broken."""
+    """Examine settings, Redis, storages, image library, sandbox and disk; exits with 1 when something is broken."""
     settings = settings_here(data)
     findings = [
         Finding("settings", "ok", f"{len(settings.projects)} projects, data in {settings.data_dir}"),
         *run_async(_connected(settings)),
         *images(),
+        *faces(settings),
+        sandbox(),
         disk(settings),
         flows(settings),
     ]
@@ -105,6 +107,29 @@ def images() -> list[Finding]:
     if missing:
         return [Finding("images", "fault", f"libvips {version} lacks {', '.join(missing)}; it has {known}")]
     return [Finding("images", "ok", f"libvips {version} reads and writes {known}")]
+
+
+def faces(settings: Settings) -> list[Finding]:
+    """Whether the model that faces are found with opens here, where one is set."""
+    from pipeline.imaging.faces import finder
+
+    if settings.face_model is None:
+        return []
+    try:
+        finder(settings.face_model)
+    except SafelightError as error:
+        return [Finding("faces", "fault", error.message)]
+    return [Finding("faces", "ok", f"{settings.face_model.name} finds them")]
+
+
+def sandbox() -> Finding:
+    """Whether the children that decode images can be cut off from the network."""
+    from pipeline.imaging.confine import network_stays_open
+
+    why = network_stays_open()
+    if why is not None:
+        return Finding("sandbox", "warning", f"image work is not cut off from the network: {why}")
+    return Finding("sandbox", "ok", "image work is cut off from the network")
 
 
 def disk(settings: Settings) -> Finding:

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pipeline.cli.ask import ask
-from pipeline.cli.console import Exit, Json, Refusal, refusal_of, say, say_json, say_table
+from pipeline.cli.console import Exit, Json, Refusal, console, refusal_of, say, say_json, say_table
 from pipeline.cli.target import Data, Key, Url
 from pipeline.errors import FlowInvalid
 
 if TYPE_CHECKING:
     from pipeline.cli.client import Client
     from pipeline.documents import Complaint
+    from pipeline.graph.belongings import Belongings
     from pipeline.graph.flow import Flow
 
 commands = typer.Typer(name="flows", help="Check, show, draw and switch flows.", no_args_is_help=True)
@@ -59,6 +60,8 @@ def show(flow: FlowFile, as_json: Json = False) -> None:
     if found.description:
         say(found.description)
     say(f"version {found.version}, queue {found.queue}, accepts {', '.join(found.accept.types)}")
+    if found.schedule:
+        say(f"runs by itself at {found.schedule.cron} ({found.schedule.timezone}), next {_next(found)}")
     for name, spec in found.params.items():
         say(f"param {name}: {spec.type}" + ("" if spec.required else f", default {spec.default}"))
     rows = [(name, found.nodes[name].type, _sources(found, name), _said(found, name)) for name in found.order]
@@ -100,14 +103,14 @@ def explain(
     from pipeline.settings import load_settings
 
     request = Request(flow, words, parsed(pairs(param or [], "--param")), {}, out=None, queue=None, parallel=1)
-    steps = run_async(explained(load_settings(), request))
+    found = run_async(explained(load_settings(), request))
     if as_json:
-        say_json({"items": [vars(step) for step in steps], "next": None})
+        say_json({"items": [vars(step) for step in found.steps], "next": None, "peak": found.peak})
         return
-    rows = [(step.act, step.node, step.how, _short(step.pixels, "P"), _short(step.memory, "B")) for step in steps]
+    rows = [(step.act, step.node, step.how, _short(step.pixels, "P"), _short(step.memory, "B")) for step in found.steps]
     say_table(("act", "node", "how", "pixels", "memory"), rows, "Nothing is drawn; files are passed on as they are.")
-    if any(step.memory for step in steps):
-        say(f"About {_short(sum(step.memory for step in steps), 'B')} of memory beside what a child needs idle.")
+    if found.peak:
+        say(f"At its peak about {_short(found.peak, 'B')} of memory beside what a child needs idle.")
 
 
 def _short(amount: int, unit: str) -> str:
@@ -127,11 +130,12 @@ def flow_files(path: Path) -> list[Path]:
 
 
 def complaints_of(file: Path) -> Sequence[Complaint]:
-    """Every fault of a flow file."""
+    """Every fault of a flow file, also what it names that is not in the folder of assets beside it."""
+    from pipeline.graph.belongings import Belongings
     from pipeline.graph.flow import load_flow
 
     try:
-        load_flow(file.stem, read_text(file), str(file))
+        load_flow(file.stem, read_text(file), str(file), Belongings.of(file.parent))
     except FlowInvalid as error:
         found: Sequence[Complaint] = error.facts["complaints"]
         return found
@@ -143,14 +147,21 @@ def local_flow(flow: str) -> Flow:
     return loaded(flow_file(flow))
 
 
-def loaded(file: Path) -> Flow:
-    """The sound flow in a file; raises `Refusal` with its faults."""
+def loaded(file: Path, belongings: Belongings | None = None) -> Flow:
+    """The sound flow in a file; raises `Refusal` with its faults, and with what it lacks of `belongings`."""
     from pipeline.graph.flow import load_flow
 
     try:
-        return load_flow(file.stem, read_text(file), str(file))
+        return load_flow(file.stem, read_text(file), str(file), belongings)
     except FlowInvalid as error:
         raise refusal_of(error) from error
+
+
+def ready(file: Path) -> Flow:
+    """The flow in a file that can be run where it lies; raises `Refusal` with its faults and what it lacks."""
+    from pipeline.graph.belongings import Belongings
+
+    return loaded(file, Belongings.of(file.parent))
 
 
 def flow_file(flow: str) -> Path:
@@ -187,12 +198,30 @@ def _described(flow: Flow) -> dict[str, Any]:
         "accept": flow.accept.model_dump(mode="json"),
         "params": {name: spec.model_dump(mode="json", exclude_unset=True) for name, spec in flow.params.items()},
         "queue": flow.queue,
+        "schedule": _schedule(flow),
         "order": list(flow.order),
         "nodes": {
             name: {"type": spec.type, "sources": _source_names(flow, name), "parameters": dict(_own(spec.parameters))}
             for name, spec in flow.nodes.items()
         },
     }
+
+
+def _schedule(flow: Flow) -> dict[str, Any] | None:
+    if flow.schedule is None:
+        return None
+    return flow.schedule.model_dump(mode="json", exclude_unset=True) | {"next": _next(flow)}
+
+
+def _next(flow: Flow) -> str:
+    """The next tick, in the time zone of the schedule."""
+    from zoneinfo import ZoneInfo
+
+    from pipeline.model import now
+
+    assert flow.schedule is not None
+    tick = flow.schedule.next_after(now())
+    return tick.astimezone(ZoneInfo(flow.schedule.timezone)).isoformat() if tick else "never"
 
 
 def _own(parameters: Any) -> dict[str, Any]:
@@ -302,10 +331,18 @@ def resume(flow: FlowId, url: Url = None, key: Key = None, data: Data = None, as
 
 
 async def push_file(client: Client, file: Path, activate: bool = True) -> Any:
-    """The version that a flow file became on the server; raises `Refusal` with its faults."""
+    """The version that a flow file became on the server; raises `Refusal` with its faults.
+
+    What the server lacks to run it is said on stderr.
+    """
+    from pipeline.documents import Complaint
+
     loaded(file)
     wish = str(activate).lower()
-    return await client.put_text(f"/v1/flows/{file.stem}", read_text(file), "application/yaml", activate=wish)
+    made = await client.put_text(f"/v1/flows/{file.stem}", read_text(file), "application/yaml", activate=wish)
+    for warning in made["warnings"]:
+        console(stderr=True).print(f"Warning: {Complaint(**warning)}", markup=False)
+    return made
 
 
 def _turn(path: str, document: Any, url: str | None, key: str | None, data: Path | None, as_json: bool) -> None:

@@ -8,28 +8,31 @@ import math
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 from uuid import UUID, uuid5
 
 from pipeline import sniff
-from pipeline.artifacts import Made
+from pipeline.artifacts import About, Made
+from pipeline.calls import Call, Reply
 from pipeline.cli.console import Refusal
-from pipeline.cli.flows import flow_file, loaded
+from pipeline.cli.flows import flow_file, ready
 from pipeline.cli.orders import Entry, Order, orders
 from pipeline.cli.outputs import Outputs
 from pipeline.cli.progress import Watch, watch
 from pipeline.cli.request import Request
-from pipeline.cli.starter import SHIPPED_ASSETS, STARTER_FLOWS
-from pipeline.errors import FileEmpty, FlowNotFound, NodeInvalid, PathInvalid, RunTimeout, SafelightError
+from pipeline.cli.starter import STARTER_FLOWS
+from pipeline.errors import FileEmpty, FlowNotFound, PathInvalid, RunTimeout, SafelightError
+from pipeline.graph.belongings import Belongings
 from pipeline.graph.execute import Outcome, execute, preview
-from pipeline.graph.explain import Step, explain
+from pipeline.graph.explain import Explanation, explain
 from pipeline.graph.flow import Flow
+from pipeline.graph.placeholders import reveal
 from pipeline.imaging.header import facts_of
 from pipeline.imaging.sandbox import Sandbox
-from pipeline.model import File, ImageFacts, NodeState, Output, Problem, new_id
+from pipeline.model import File, ImageFacts, NodeState, Output, Problem, Project, new_id
+from pipeline.outbound import Outbound
 from pipeline.settings import Settings
 from pipeline.storage.base import checked_key
 
@@ -42,34 +45,40 @@ T = TypeVar("T")
 async def run_locally(settings: Settings, request: Request, out: Path, as_json: bool) -> list[dict[str, Any]]:
     """Every run as it ended, in the server's shape, with `saved` in each output; raises `Refusal`."""
     file = flow_file(request.flow)
-    flow = loaded(file)
+    flow = ready(file)
     params = flow.check_params(request.params)
     wanted = orders(request.words, [Entry(name, node.many, node.required) for name, node in flow.inputs.items()])
     sandbox = Sandbox(min(settings.sandbox_children, request.parallel, len(wanted)), settings.sandbox_memory)
+    outbound = Outbound()
     try:
         with watch(as_json) as display:
-            bench = Bench(settings, flow, params, request.metadata, file.parent, sandbox, display, Outputs(out))
+            bench = Bench(
+                settings, flow, params, request.metadata, file.parent, sandbox, display, Outputs(out), outbound
+            )
             slots = asyncio.Semaphore(request.parallel)
             return list(await asyncio.gather(*(bench.work(order, slots) for order in wanted)))
     finally:
+        await outbound.close()
         await sandbox.close()
 
 
-async def explained(settings: Settings, request: Request) -> list[Step]:
+async def explained(settings: Settings, request: Request) -> Explanation:
     """What the first run that `request` asks for would do, step by step; raises `Refusal` or a `SafelightError`."""
     path = flow_file(request.flow)
-    flow = loaded(path)
+    flow = ready(path)
     params = flow.check_params(request.params)
     order = orders(request.words, [Entry(name, node.many, node.required) for name, node in flow.inputs.items()])[0]
-    sandbox = Sandbox(1, settings.sandbox_memory)
+    sandbox, outbound = Sandbox(1, settings.sandbox_memory), Outbound()
     with tempfile.TemporaryDirectory(prefix="safelight-explain-") as folder, watch(True) as display:
-        bench = Bench(settings, flow, params, request.metadata, path.parent, sandbox, display, Outputs(Path(folder)))
+        outputs = Outputs(Path(folder))
+        bench = Bench(settings, flow, params, request.metadata, path.parent, sandbox, display, outputs, outbound)
         try:
             files = {name: [await bench.file(file) for file in found] for name, found in order.files.items()}
             run = LocalRun(bench, order, Path(folder))
             work = preview(flow, files, params, request.metadata, run)
             return await sandbox.call(explain, work, timeout=settings.node_timeout)
         finally:
+            await outbound.close()
             await sandbox.close()
 
 
@@ -86,6 +95,16 @@ class Bench:
     sandbox: Sandbox
     display: Watch
     outputs: Outputs
+    outbound: Outbound
+
+    @property
+    def project(self) -> Project:
+        """The one that is configured; with none or several, one that has no secrets and reaches nothing private.
+
+        A flow file from anywhere, tried out here, must not speak to what listens on this machine.
+        """
+        projects = list(self.settings.projects.values())
+        return projects[0] if len(projects) == 1 else Project(id="local")
 
     async def work(self, order: Order, slots: asyncio.Semaphore) -> dict[str, Any]:
         """The run of one order as it ended."""
@@ -123,7 +142,7 @@ class Bench:
         """The flow of another file in the same folder, or of a starter; raises `FlowNotFound`."""
         for folder in (self.folder, *STARTER_FLOWS):
             if (folder / f"{flow}.yaml").is_file():
-                return loaded(folder / f"{flow}.yaml")
+                return ready(folder / f"{flow}.yaml")
         raise FlowNotFound(id=flow)
 
     async def measured(self, path: str, mime: str) -> ImageFacts | None:
@@ -185,6 +204,14 @@ class LocalRun:
 
     # What the executor asks for
 
+    @property
+    def about(self) -> About:
+        return About(self.bench.flow.id, self.id, self.bench.params, self.bench.metadata)
+
+    @property
+    def face_model(self) -> Path | None:
+        return self.bench.settings.face_model
+
     async def load(self, file: File) -> Path:
         return Path(file.key)
 
@@ -208,18 +235,18 @@ class LocalRun:
         )
 
     def asset(self, name: str) -> Path:
-        for folder in (self.bench.folder / "assets", SHIPPED_ASSETS):
-            with suppress(PathInvalid):
-                path = folder / checked_key(name)
-                if path.is_file() and path.resolve().is_relative_to(folder.resolve()):
-                    return path
-        raise NodeInvalid(reason=f"There is no asset `{name}`.")
+        return Belongings.of(self.bench.folder).get(name)
 
     async def apart(self, function: Callable[..., T], *arguments: Any) -> T:
         return await self.bench.sandbox.call(function, *arguments, timeout=self.bench.settings.flow_timeout)
 
     async def measure(self, path: Path, mime: str) -> ImageFacts | None:
         return await self.bench.measured(str(path), mime)
+
+    async def send(self, call: Call) -> Reply:
+        project = self.bench.project
+        spoken = call.revealed(lambda text: reveal(text, project.secrets))
+        return await self.bench.outbound.send(spoken, self.folder, private=project.allow_private_urls)
 
     # Files in, files out
 

@@ -13,7 +13,6 @@ DEMO_PHOTOS = (
     PACKAGE / "starter_flows" / "photo.jpg",
     PACKAGE.parent / "docs" / "demo" / "photo.jpg",
 )
-SHIPPED_ASSETS = PACKAGE / "imaging" / "assets"
 DEMO_FLOW = "profile-picture"
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
@@ -16,9 +16,10 @@ from typing import Any, TypeVar
 
 from pipeline.artifacts import Artifact, Emit, Made, Tools
 from pipeline.errors import FlowNotFound, ImageTimeout, InputMissing, NodeInvalid, SafelightError
+from pipeline.graph.belongings import SCHEME, references
 from pipeline.graph.course import INSIDE, Course, Watch
 from pipeline.graph.facts import artifact_facts, artifact_outline, run_facts
-from pipeline.graph.flow import Flow, NodeSpec
+from pipeline.graph.flow import Flow, NodeSpec, backed_off
 from pipeline.graph.fused import Assignment, Drawing, blamed, draw
 from pipeline.graph.placeholders import fill
 from pipeline.graph.plan import Export, Ref, Stage, plan
@@ -28,6 +29,10 @@ from pipeline.imaging.sandbox import Sandbox
 from pipeline.model import File, NodeState, Output, now
 from pipeline.nodes.base import ChoiceNode, Encoding, FactNode, Facts, FileNode, InputNode, SpreadNode
 from pipeline.nodes.subflow import Subflow
+
+FIRST_WAIT = 0.2
+LONGEST_WAIT = 30.0
+"""Seconds a node waits at most before its first further try, and before any."""
 
 T = TypeVar("T")
 Flows = Callable[[str], Awaitable[Flow]]
@@ -72,7 +77,8 @@ def preview(
     given: dict[Ref, list[Artifact] | None] = {(name, None): None for name in flow.inputs}
     for name, files in inputs.items():
         given[name, None] = [_arrived(name, Path(file.key), file) for file in files]
-    return Assignment(plan(flow)[0], flow.nodes, given, {}, common, _assets(flow, common, tools), tools.folder)
+    assets = _assets(flow, common, tools)
+    return Assignment(plan(flow)[0], flow.nodes, given, {}, common, assets, tools.folder, tools.face_model)
 
 
 @dataclass
@@ -244,6 +250,7 @@ class _Execution:
             self.common,
             _assets(self.flow, self.common, self.tools),
             folder,
+            self.tools.face_model,
         )
 
     async def _call(self, assignment: Assignment, watch: Watch) -> Drawing:
@@ -351,17 +358,6 @@ def _inside(common: Mapping[str, Any], flow_id: str, params: Mapping[str, Any]) 
     return outer | {"flow.id": flow_id} | {f"params.{name}": value for name, value in params.items()}
 
 
-def _references(value: Any) -> Iterator[str]:
-    """Every `asset:` reference under a key `image`, also in the layers of a node."""
-    if isinstance(value, Mapping):
-        written = value.get("image")
-        if isinstance(written, str) and written.startswith("asset:"):
-            yield written
-    inner = value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ()
-    for member in inner:
-        yield from _references(member)
-
-
 def _arrived(name: str, path: Path, file: File) -> Artifact:
     return Artifact(name, path, file.name, file.mime, file.size, file.sha256, file.image, file)
 
@@ -370,8 +366,8 @@ def _assets(flow: Flow, common: Mapping[str, Any], tools: Tools) -> dict[str, Pa
     """Where the files lie that the picture steps name as `asset:`."""
     found = {}
     for name, spec in flow.nodes.items():
-        for written in _references(spec.parameters):
-            reference = str(fill(written, common)).removeprefix("asset:")
+        for _, written in references(spec.parameters):
+            reference = str(fill(written, common)).removeprefix(SCHEME)
             with blamed(name):
                 found[reference] = tools.asset(reference)
     return found
@@ -386,12 +382,12 @@ async def _within(act: Callable[[], Awaitable[None]], seconds: float, name: str)
 
 
 async def _retried(act: Callable[[], Awaitable[T]], retries: int) -> T:
-    """What `act` gives, tried again after a retryable error, waiting 0.2, 0.4, 0.8, ... seconds in between."""
+    """What `act` gives, tried again after a retryable error, waiting up to 0.2, 0.4, 0.8, ... seconds in between."""
     for attempt in range(retries):
         try:
             return await act()
         except SafelightError as error:
             if not error.retryable:
                 raise
-            await asyncio.sleep(0.2 * 2**attempt)
+            await asyncio.sleep(backed_off(attempt + 1, FIRST_WAIT, LONGEST_WAIT))
     return await act()

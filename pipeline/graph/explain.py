@@ -6,22 +6,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from math import ceil
 
+from pipeline.graph.estimate import Reckoning
 from pipeline.graph.facts import stored_outline
 from pipeline.graph.fused import Assignment, Studio
-from pipeline.graph.plan import Stage
-from pipeline.graph.sketch import Element, encoding, needs_pixels
+from pipeline.graph.sketch import Element, encoding, needs_pixels, shape_of
 from pipeline.imaging.open import ANIMATED, open_picture
 from pipeline.nodes.base import ChoiceNode, ImageNode, InputNode
-
-STREAM_LINES = 256
-"""Lines a streaming decode keeps, about."""
-ENCODER_BYTES = {"avif": 12, "webp": 6}
-"""Bytes an encoder that holds the whole picture needs for each pixel, about; the others stream."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """One thing that happens: to what, how, pixels that are computed for it, and bytes it keeps in memory, about."""
+    """One thing that happens: to what, how, pixels that are computed for it, and bytes it takes for itself, about."""
 
     act: str
     node: str
@@ -30,13 +25,24 @@ class Step:
     memory: int = 0
 
 
-def explain(assignment: Assignment) -> list[Step]:
-    """The steps of the fused part of a run, in order; called in a sandbox child, as some need a look at pixels."""
-    studio = Studio(_with_choices(assignment))
-    return [*_decodes(studio), *_nodes(studio), *_encodes(studio, assignment.stage)]
+@dataclass(frozen=True)
+class Explanation:
+    """The steps in order, and most bytes that are alive at once, beyond what a sandbox child has when it is idle."""
+
+    steps: list[Step]
+    peak: int
 
 
-def _with_choices(assignment: Assignment) -> Assignment:
+def explain(assignment: Assignment) -> Explanation:
+    """What the fused part of a run does; called in a sandbox child, as some of it needs a look at pixels."""
+    studio = Studio(with_choices(assignment))
+    reckoned = Reckoning(studio).drawn()
+    steps = [*_decodes(studio, reckoned), *_nodes(studio, reckoned), *_encodes(studio, reckoned)]
+    drawn = any(step.memory for step in steps)
+    return Explanation(steps, reckoned.account.peak if drawn else 0)
+
+
+def with_choices(assignment: Assignment) -> Assignment:
     """The same with the choices between files in it, which a run makes before."""
     whole, specs = assignment.stage, assignment.specs
     inputs = tuple(name for name in whole.before if issubclass(specs[name].cls, InputNode))
@@ -44,27 +50,27 @@ def _with_choices(assignment: Assignment) -> Assignment:
     return replace(assignment, stage=replace(whole, before=inputs, fused=(*choices, *whole.fused)))
 
 
-def _decodes(studio: Studio) -> Iterator[Step]:
+def _decodes(studio: Studio, reckoned: Reckoning) -> Iterator[Step]:
     made = studio.sketch
     for element, scale in made.wanted.items():
         if made.root(element) != element or (element[0], element[2]) in made.models:
             continue
-        shape = (made.shapes[element[0], element[1]] or [])[element[2]]
-        stored = stored_outline(shape.origin)
+        origin = shape_of(made, element).origin
+        stored = stored_outline(origin)
         if stored is None:
             continue
         animated = element in made.animated and stored.format in ANIMATED
-        picture = open_picture(shape.origin.path, stored, scale, animated)
-        width, height, bands = picture.pixels.width, picture.pixels.height, picture.pixels.bands
+        pixels = open_picture(origin.path, stored, scale, animated).pixels
         held = studio.readers[element] > 1
-        whole = held or bool(picture.pixels.get_typeof("jpeg-multiscan") and picture.pixels.get("jpeg-multiscan"))
-        kept = width * height * bands if whole else width * min(height, STREAM_LINES) * bands
-        how = f"{shape.origin.name}, {stored.format} {stored.width} x {stored.height}, decoded as {width} x {height}"
-        how += f" (scale {scale:.3f} is wanted), " + ("held in memory" if held else "streamed")
-        yield Step("decode", element[0], how, width * height, kept)
+        how = f"{origin.name}, {stored.format} {stored.width} x {stored.height}, "
+        how += f"decoded as {pixels.width} x {pixels.height} (scale {scale:.3f} is wanted), "
+        how += "held in memory" if held else "streamed"
+        stream = reckoned.streams[element]
+        taken = stream.burst + stream.counted + stream.rows + (stream.size if held else 0)
+        yield Step("decode", element[0], how, pixels.width * pixels.height, taken)
 
 
-def _nodes(studio: Studio) -> Iterator[Step]:
+def _nodes(studio: Studio, reckoned: Reckoning) -> Iterator[Step]:
     made = studio.sketch
     for name in studio.stage.fused:
         if name in made.skipped:
@@ -74,16 +80,16 @@ def _nodes(studio: Studio) -> Iterator[Step]:
         for index, shape in enumerate(shapes):
             element: Element = (name, None, index)
             if isinstance(made.models.get((name, index)), ImageNode) and element in made.wanted and shape.outline:
-                yield _node(studio, name, index, element)
+                yield _node(studio, reckoned, element)
         if name in made.chosen:
             source = made.chosen[name]
             way = next((port for port in ("then", "else") if made.shapes.get((name, port)) is not None), None)
             yield Step("hand on", name, f"{source[0]}{f' by {way}' if way else ''}")
 
 
-def _node(studio: Studio, name: str, index: int, element: Element) -> Step:
-    made = studio.sketch
-    outline = (made.shapes[name, None] or [])[index].outline
+def _node(studio: Studio, reckoned: Reckoning, element: Element) -> Step:
+    made, (name, _, index) = studio.sketch, element
+    outline = shape_of(made, element).outline
     assert outline is not None
     scale = made.wanted[element]
     pixels = ceil(outline.width * scale) * ceil(outline.height * scale) * outline.frames
@@ -92,13 +98,13 @@ def _node(studio: Studio, name: str, index: int, element: Element) -> Step:
     how = f"{studio.specs[name].type} to {outline.width} x {outline.height}"
     how += f", derived from {donor[0]}" if donor else ""
     how += ", held in memory" if held else ""
-    return Step("make", name, how, pixels, pixels * (4 if outline.alpha else 3) if held else 0)
+    return Step("make", name, how, pixels, reckoned.streams[element].size if held else 0)
 
 
-def _encodes(studio: Studio, whole: Stage) -> Iterator[Step]:
+def _encodes(studio: Studio, reckoned: Reckoning) -> Iterator[Step]:
     made = studio.sketch
-    for export in whole.exports:
-        for shape in made.shapes.get(export.source) or []:
+    for export in studio.stage.exports:
+        for index, shape in enumerate(made.shapes.get(export.source) or []):
             said = encoding(studio.specs[export.consumer], export.source[0], shape, studio.common)
             if not needs_pixels(shape, said):
                 yield Step("pass on", export.consumer, f"{shape.origin.name} as it is")
@@ -106,4 +112,4 @@ def _encodes(studio: Studio, whole: Stage) -> Iterator[Step]:
                 name = said.get("format") or shape.outline.format
                 pixels = shape.outline.width * shape.outline.height * shape.outline.frames
                 how = f"{export.source[0]} as {name}, {shape.outline.width} x {shape.outline.height}"
-                yield Step("encode", export.consumer, how, pixels, pixels * ENCODER_BYTES.get(name, 0))
+                yield Step("encode", export.consumer, how, pixels, reckoned.encoders.get((export, index), 0))

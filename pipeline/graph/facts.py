@@ -10,7 +10,7 @@ from typing import Any
 
 from pipeline.artifacts import Artifact
 from pipeline.imaging.encode import EXTENSIONS
-from pipeline.imaging.open import VECTORS
+from pipeline.imaging.open import ANIMATED, VECTORS
 from pipeline.imaging.picture import Outline
 from pipeline.sniff import FORMAT_TYPES
 
@@ -54,7 +54,9 @@ def artifact_outline(artifact: Artifact) -> Outline | None:
     if facts is None:
         return None
     vector = facts.format in VECTORS
-    return Outline(facts.width, facts.height, facts.frames, facts.alpha, facts.format, vector=vector)
+    # The pages of a TIFF and the pictures of an AVIF are no frames that a flow could show: it takes the first.
+    frames = facts.frames if facts.format in ANIMATED else 1
+    return Outline(facts.width, facts.height, frames, facts.alpha, facts.format, vector=vector)
 
 
 def stored_outline(artifact: Artifact) -> Outline | None:

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import json
+import random
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
 from pipeline import sniff
 from pipeline.artifacts import Artifact
-from pipeline.documents import Complaint, Document, Path, faults_of, hint_for, read_document, shown
+from pipeline.documents import Complaint, Document, Fault, Path, faults_of, hint_for, read_document, shown
 from pipeline.errors import FileTooLarge, FlowInvalid, ImageTooLarge, NodeInvalid, TypeNotAllowed
+from pipeline.graph.belongings import SCHEME, Belongings, references
 from pipeline.graph.params import ParamSpec, check_params
-from pipeline.graph.placeholders import SAMPLES, Placeholder, fill_all, placeholders, unknown
+from pipeline.graph.placeholders import SAMPLES, Placeholder, fill, fill_all, placeholders, unknown
+from pipeline.graph.schedule import MediaRange, Schedule, Scheduled
 from pipeline.graph.wiring import Draft, Edge, check, order, wire
 from pipeline.model import File, Noun, Queue
 from pipeline.nodes import INDEX
@@ -26,7 +29,18 @@ from pipeline.nodes.input import Input
 from pipeline.units import Bytes, Pixels, Seconds
 
 NodeType = type[Node]
-__all__ = ["Accept", "Edge", "Flow", "FlowDocument", "NodeSpec", "ParamSpec", "load_flow", "version_of"]
+__all__ = [
+    "Accept",
+    "Edge",
+    "Flow",
+    "FlowDocument",
+    "NodeSpec",
+    "ParamSpec",
+    "Retry",
+    "lacking",
+    "load_flow",
+    "version_of",
+]
 
 MAX_NODES = 500
 TYPES_HINT = "`safelight nodes` lists all there are."
@@ -35,9 +49,6 @@ BOUND_AT_LOAD = ("timeout", "retries", "keep", "on_error")
 """Parameters that plan a run rather than take part in it, so that they cannot depend on it."""
 NAME = re.compile(r"[a-z][A-Za-z0-9_-]{0,63}")
 NAME_RULE = "Begin with a small letter; then letters, digits, `_` and `-`, 64 at most."
-
-
-MediaRange = Annotated[str, Field(pattern=r"^(\*|[A-Za-z0-9.+-]+)/(\*|[A-Za-z0-9.+-]+)$")]
 
 
 class Accept(Noun):
@@ -59,6 +70,26 @@ class Accept(Noun):
                 raise ImageTooLarge(pixels=pixels, limit=self.max_pixels)
 
 
+class Retry(Noun):
+    """How often a run is tried when what it stands on fails, and how long it waits in between.
+
+    Before the second try it waits up to `first`, before each later one up to twice as long as before the last.
+    """
+
+    times: int = Field(default=3, ge=1, le=20, description="Tries in all, such as 3.")
+    first: Seconds = Field(default=2, ge=0, le=3600, description="Longest wait before the second try, such as 1s.")
+    longest: Seconds = Field(default=30, ge=0, le=86400, description="Longest wait before any try, such as 5m.")
+
+    def wait(self, tries: int) -> float:
+        """Seconds until the next try after so many, drawn anew each time so that runs do not come back together."""
+        return backed_off(tries, self.first, self.longest)
+
+
+def backed_off(tries: int, first: float, longest: float) -> float:
+    """Some seconds between none and `first`, doubled with every try after the first up to `longest`."""
+    return random.uniform(0, min(longest, first * 2.0 ** (tries - 1)))
+
+
 class FlowDocument(Noun):
     """What a flow file says; its name is the flow's id."""
 
@@ -71,9 +102,11 @@ class FlowDocument(Noun):
     nodes: Mapping[str, Any] = Field(description="Node id -> its type, its inputs (`from`) and its parameters.")
     queue: Queue = Field(default="default", description="How urgent its runs are.")
     timeout: Seconds | None = Field(default=None, gt=0, description="Longest time a run may take, such as 5m.")
+    retry: Retry = Field(default=Retry(), description="How often it is tried when what it stands on fails.")
     webhook: str | None = Field(
         default=None, pattern=r"^https?://\S+$", max_length=2000, description="Told of every run that ends."
     )
+    schedule: Scheduled | None = Field(default=None, description="When it runs by itself, such as 0 3 * * *.")
 
 
 @dataclass(frozen=True)
@@ -104,13 +137,13 @@ class NodeSpec:
             return _made(self.cls, self.type, values, self.parameters)
         except ValidationError as error:
             fault = faults_of(error, self.cls, values)[0]
-            raise NodeInvalid(node=self.id, reason=f"`{self.id}`: {fault.message}") from error
+            raise NodeInvalid(node=self.id, reason=_reason(fault)) from error
 
     def _filled(self, name: str, value: Any, facts: Mapping[str, Any]) -> Any:
         try:
-            return fill_all(value, facts)
+            return fill_all(value, facts, name in self.cls.confides)
         except NodeInvalid as error:
-            raise NodeInvalid(node=self.id, reason=f"`{self.id}`: `{name}`: {error.message}.") from error
+            raise NodeInvalid(node=self.id, reason=f"{name}: {error.message}") from error
 
 
 @dataclass(frozen=True)
@@ -130,6 +163,8 @@ class Flow:
     timeout: float | None
     webhook: str | None
     text: str
+    schedule: Schedule | None = None
+    retry: Retry = Retry()
 
     @cached_property
     def inputs(self) -> Mapping[str, Input]:
@@ -151,14 +186,27 @@ class Flow:
         return check_params(self.params, given)
 
 
-def load_flow(flow_id: str, text: str, file: str | None = None) -> Flow:
-    """The flow written in `text`; raises `FlowInvalid` with a Complaint (`file:line:col`) for every fault."""
+def load_flow(flow_id: str, text: str, file: str | None = None, belongings: Belongings | None = None) -> Flow:
+    """The flow written in `text`; raises `FlowInvalid` with a Complaint (`file:line:col`) for every fault.
+
+    With `belongings`, what it names as `asset:` has to be among them, except where a placeholder decides.
+    """
     document = read_document(text, file or f"{shown(flow_id)}.yaml")
-    flow = _Loader(flow_id, text, document).load() if document.readable else None
+    flow = _Loader(flow_id, text, document, belongings).load() if document.readable else None
     complaints = document.sorted_complaints()
     if flow is None or complaints:
         raise FlowInvalid(summary=_summary(flow_id, complaints), complaints=complaints)
     return flow
+
+
+def lacking(flow: Flow, belongings: Belongings) -> Sequence[Complaint]:
+    """What a sound flow names that is not among the belongings."""
+    try:
+        load_flow(flow.id, flow.text, belongings=belongings)
+    except FlowInvalid as error:
+        complaints: Sequence[Complaint] = error.facts["complaints"]
+        return complaints
+    return ()
 
 
 def _summary(flow_id: str, complaints: list[Complaint]) -> str:
@@ -180,8 +228,9 @@ def version_of(value: Any) -> str:
 class _Loader:
     """Reads one document section by section; every fault goes to the document."""
 
-    def __init__(self, flow_id: str, text: str, document: Document) -> None:
+    def __init__(self, flow_id: str, text: str, document: Document, belongings: Belongings | None) -> None:
         self._id = flow_id
+        self._belongings = belongings
         self._text = text
         self._document = document
         self._params: dict[str, ParamSpec] = {}
@@ -202,6 +251,7 @@ class _Loader:
             return None
         net = wire(document, drafts)
         check(net)
+        self._check_schedule(head, drafts)
         if document.complaints or head is None:
             return None
         return Flow(
@@ -218,6 +268,8 @@ class _Loader:
             timeout=head.timeout,
             webhook=head.webhook,
             text=self._text,
+            schedule=head.schedule,
+            retry=head.retry,
         )
 
     # What stands above the nodes
@@ -262,6 +314,15 @@ class _Loader:
         for fault in faults_of(error, shape, value):
             self._document.complain((*path, *fault.path), fault.code, fault.message, fault.hint, key=fault.key)
 
+    def _check_schedule(self, head: FlowDocument | None, drafts: Mapping[str, Draft]) -> None:
+        # Which inputs and params there are is known of a sound flow only.
+        if head is None or head.schedule is None or self._document.complaints:
+            return
+        inputs = {name: draft.sample for name, draft in drafts.items() if isinstance(draft.sample, Input)}
+        for fault in head.schedule.faults(inputs, self._params):
+            path = ("schedule", *fault.path)
+            self._document.complain(path, fault.code, fault.message, fault.hint, key=fault.key)
+
     # The nodes
 
     def _drafts(self, written: Any) -> dict[str, Draft]:
@@ -291,6 +352,7 @@ class _Loader:
         cls = self._class(path, value)
         if cls is None or not self._placeholders_known(path, cls, value):
             return Draft(name, cls, above, value, None)
+        self._check_belongings(path, value)
         return Draft(name, cls, above, value, self._sample(path, cls, value))
 
     def _class(self, path: Path, value: dict[str, Any]) -> type[Node] | None:
@@ -311,13 +373,12 @@ class _Loader:
         for inner, text in _texts(_parameters(value), ()):
             for placeholder in placeholders(text):
                 wrong = unknown(placeholder, self._declared)
+                misplaced = None if wrong else _misplaced(placeholder, cls, str(inner[0]))
                 if wrong:
                     self._document.complain((*path, *inner), "PLACEHOLDER_UNKNOWN", wrong.message, wrong.hint)
-                    known = False
-                elif issubclass(cls, Input) or inner[0] in BOUND_AT_LOAD:
-                    message = f"`{inner[0]}` is settled before any run; it takes no placeholders."
-                    self._document.complain((*path, *inner), "VALUE_INVALID", message)
-                    known = False
+                elif misplaced:
+                    self._document.complain((*path, *inner), "VALUE_INVALID", misplaced)
+                known = known and not wrong and not misplaced
         return known
 
     def _sample(self, path: Path, cls: type[Node], value: dict[str, Any]) -> Node | None:
@@ -332,7 +393,7 @@ class _Loader:
         holes = {inner: placeholders(text) for inner, text in _texts(parameters, ()) if placeholders(text)}
         last: list[Any] = []
         for number, facts in enumerate(self._facts(holes)):
-            filled = fill_all(parameters, facts)
+            filled = {key: fill_all(member, facts, key in cls.confides) for key, member in parameters.items()}
             try:
                 return _made(cls, value["type"], filled, parameters)
             except ValidationError as error:
@@ -342,6 +403,13 @@ class _Loader:
             if not _left_to_the_run(fault.path, holes):
                 self._document.complain((*path, *fault.path), fault.code, fault.message, fault.hint, key=fault.key)
         return None
+
+    def _check_belongings(self, path: Path, value: dict[str, Any]) -> None:
+        for inner, written in references(_parameters(value)) if self._belongings else ():
+            if self._belongings and not placeholders(written):
+                fault = self._belongings.fault(fill(written, {}).removeprefix(SCHEME))
+                if fault:
+                    self._document.complain((*path, *inner), *fault)
 
     def _facts(self, holes: Mapping[Path, list[Placeholder]]) -> Iterator[dict[str, Any]]:
         names = {placeholder.name for found in holes.values() for placeholder in found}
@@ -362,6 +430,22 @@ class _Loader:
             if name not in self._declared:
                 message = f"The flow has no param `{shown(name)}`."
                 self._document.complain((*path, "field"), "VALUE_INVALID", message, hint_for(name, self._declared))
+
+
+def _reason(fault: Fault) -> str:
+    """What is wrong as a run tells it: the parameter first, where it is one that is at fault."""
+    message = re.sub(r"^`[^`]*`:? ", "", fault.message).removesuffix(".")
+    if not fault.path:
+        return message[:1].lower() + message[1:]
+    return f"{'.'.join(map(str, fault.path))}: {message}"
+
+
+def _misplaced(placeholder: Placeholder, cls: type[Node], parameter: str) -> str | None:
+    if placeholder.is_secret and parameter not in cls.confides:
+        return f"`{parameter}` takes no secrets; only what is sent to other servers does."
+    if issubclass(cls, Input) or parameter in BOUND_AT_LOAD:
+        return f"`{parameter}` is settled before any run; it takes no placeholders."
+    return None
 
 
 def _spec(draft: Draft) -> NodeSpec:

@@ -56,6 +56,7 @@ class Assignment:
     common: Mapping[str, Any]
     assets: Mapping[str, Path]
     folder: Path
+    face_model: Path | None = None
 
 
 @dataclass
@@ -141,6 +142,7 @@ class Studio:
 
     def _note(self, node: str, element: Element, model: Node) -> None:
         shape = (self.sketch.shapes[element[0], element[1]] or [])[element[2]]
+        model = model.equipped(self.assignment.face_model)
         if isinstance(model, FactNode):
             image = self._picture(element) if model.pixels and shape.outline else None
             self.seen.facts[node, element[2]] = dict(model.observe(shape.origin, image))
@@ -254,7 +256,7 @@ class Studio:
             source = (edge.source, edge.source_port)
             if edge.target_port != MAIN_PORT:
                 beside[edge.target_port] = self._picture((*source, source_index(self.sketch, source, index)))
-        return model.apply(self._main(name, index), beside)
+        return model.equipped(self.assignment.face_model).apply(self._main(name, index), beside)
 
     def _gathered(self, name: str, model: GatherNode) -> Picture:
         return model.gather(self._one_by_one(self.sketch.gathered[name]), self.names[name])

@@ -29,6 +29,7 @@ NAMES: dict[str, str] = {
     "params.<name>": "a param of the run",
     "metadata.<key>": "a metadata value of the run or its file",
     "date:<format>": "when the run was created, UTC, such as {date:%Y/%m}",
+    "secrets.<name>": "a secret of the run's project, in what is sent to other servers",
 }
 SAMPLES: dict[str, Any] = {
     "file.id": "0b5f1c62-0000-4000-8000-000000000000",
@@ -47,6 +48,7 @@ SAMPLES: dict[str, Any] = {
 
 _TOKEN = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|\{")
 _METADATA = re.compile(r"metadata\.[A-Za-z0-9_.-]{1,64}")
+_SECRET = re.compile(r"secrets\.[A-Za-z_][A-Za-z0-9_-]{0,63}")
 _DATE = re.compile(r"date:([^%{}]|%[YymdHMSjGVu%]){1,40}")
 
 
@@ -60,6 +62,11 @@ class Placeholder:
     def at_load(self) -> bool:
         """Whether the flow alone bounds its value."""
         return self.name.startswith("params.") or self.name == "flow.id"
+
+    @property
+    def is_secret(self) -> bool:
+        """Whether only `reveal` knows its value."""
+        return self.name.startswith("secrets.")
 
 
 @dataclass(frozen=True)
@@ -94,7 +101,7 @@ def unknown(placeholder: Placeholder, params: Collection[str]) -> Unknown | None
         return Unknown("A brace is not closed.", "Write `{{` for a brace that is not a placeholder.")
     if name in SAMPLES and name != "date":
         return None
-    if _METADATA.fullmatch(name) or _DATE.fullmatch(name):
+    if any(known.fullmatch(name) for known in (_METADATA, _DATE, _SECRET)):
         return None
     if name.startswith("params."):
         return _unknown_param(name.removeprefix("params."), params)
@@ -119,26 +126,33 @@ def _hint(name: str, params: Collection[str]) -> str:
     return "Known: " + ", ".join(f"{{{known_name}}}" for known_name in NAMES) + "; `{{` is a plain brace."
 
 
-def fill(text: str, facts: Mapping[str, Any]) -> Any:
+def fill(text: str, facts: Mapping[str, Any], sealed: bool = False) -> Any:
     """The string with every placeholder replaced by its fact; a string that is one placeholder becomes the fact.
 
     `facts` maps names as written (`file.id`, `params.x`) to values, and `date` to a datetime. Raises `NodeInvalid`
-    when there is no such fact.
+    when there is no such fact. What is `sealed` stays a template for `reveal`, with secrets as its only placeholders.
     """
     parts = [piece for piece in pieces(text) if piece != ""]
+    if sealed:
+        return "".join(_sealed(part, facts) for part in parts)
     if len(parts) == 1 and isinstance(parts[0], Placeholder):
         return _fact(parts[0].name, facts)
     return "".join(part if isinstance(part, str) else _spelt(part.name, facts) for part in parts)
 
 
-def fill_all(value: Any, facts: Mapping[str, Any]) -> Any:
+def reveal(text: str, secrets: Mapping[str, str]) -> str:
+    """What was filled `sealed`, with its secrets; raises `NodeInvalid` for one that the project does not have."""
+    return "".join(piece if isinstance(piece, str) else _secret(piece.name, secrets) for piece in pieces(text))
+
+
+def fill_all(value: Any, facts: Mapping[str, Any], sealed: bool = False) -> Any:
     """`value` with every string in it filled."""
     if isinstance(value, str):
-        return fill(value, facts)
+        return fill(value, facts, sealed)
     if isinstance(value, list):
-        return [fill_all(member, facts) for member in value]
+        return [fill_all(member, facts, sealed) for member in value]
     if isinstance(value, dict):
-        return {key: fill_all(member, facts) for key, member in value.items()}
+        return {key: fill_all(member, facts, sealed) for key, member in value.items()}
     return value
 
 
@@ -157,3 +171,18 @@ def _spelt(name: str, facts: Mapping[str, Any]) -> str:
     if value is None:
         raise NodeInvalid(reason=f"there is no value for {{{name}}} here")
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _sealed(piece: str | Placeholder, facts: Mapping[str, Any]) -> str:
+    # Braces are doubled, so that nothing a stranger named a file can pass for a placeholder afterwards.
+    if isinstance(piece, Placeholder) and piece.is_secret:
+        return f"{{{piece.name}}}"
+    text = piece if isinstance(piece, str) else _spelt(piece.name, facts)
+    return text.replace("{", "{{").replace("}", "}}")
+
+
+def _secret(name: str, secrets: Mapping[str, str]) -> str:
+    key = name.removeprefix("secrets.")
+    if key not in secrets:
+        raise NodeInvalid(reason=f"the settings of the project have no secret `{shown(key)}`")
+    return secrets[key]

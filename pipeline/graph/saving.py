@@ -17,6 +17,7 @@ class Handed:
         self.folder, self._node = folder, node
         self._made: dict[str, Made] = {}
         self.load, self.asset, self.apart, self.measure = tools.load, tools.asset, tools.apart, tools.measure
+        self.send, self.about, self.face_model = tools.send, tools.about, tools.face_model
 
     async def save(self, made: Made) -> Output:
         self._made[f"{made.node}/{made.path}"] = made
@@ -39,7 +40,8 @@ class Saving:
     def __init__(self, tools: Tools, outputs: list[Output]) -> None:
         self._tools, self._outputs = tools, outputs
         self.folder, self.load, self.asset = tools.folder, tools.load, tools.asset
-        self.apart, self.measure = tools.apart, tools.measure
+        self.apart, self.measure, self.send, self.about = tools.apart, tools.measure, tools.send, tools.about
+        self.face_model = tools.face_model
 
     async def save(self, made: Made) -> Output:
         output = await self._tools.save(made)

@@ -260,22 +260,23 @@ def _reach(made: Sketch, name: str, spec: NodeSpec, stage: Stage, common: Mappin
     source = main_source(stage, name)
     reached = []
     for index, shape in enumerate(made.shapes[source] or []):
-        outline = _outline(shape)
+        # A node that opens files in its own way also takes those that are no pictures to anybody else.
+        outline = shape.outline if issubclass(spec.cls, OpenNode) else _outline(shape)
         model = spec.build(artifact_facts(shape.origin, outline, common))
         if isinstance(model, ImageNode):
             _check_ports(model, name, stage)
             model = _surveyed(model, name, index, seen)
-            reached.append(Shape(shape.origin, _reached(model, shape, outline), untouched=False))
+            reached.append(Shape(shape.origin, _reached(model, shape), untouched=False))
         made.models[name, index] = model
     made.shapes[name, None] = reached
 
 
-def _reached(model: ImageNode, shape: Shape, outline: Outline) -> Outline:
+def _reached(model: ImageNode, shape: Shape) -> Outline:
     if not isinstance(model, OpenNode):
-        reached = model.reach(outline)
+        reached = model.reach(_outline(shape))
         return replace(reached, format=saved_as(reached))
     if not shape.untouched:
-        raise NodeInvalid(reason=f"{model.type} takes a file as it came, not a picture that was made of one")
+        raise NodeInvalid(reason=f"from: {model.type} takes a file as it came, not a picture that was made of one")
     return model.outline_in(shape.origin.path)
 
 
@@ -321,7 +322,7 @@ def _check_ports(model: ImageNode, name: str, stage: Stage) -> None:
     wired = {edge.target_port for edge in stage.wires[name]}
     missing = [port for port in model.needs_ports()[1:] if port not in wired and port not in model.assets()]
     if missing:
-        raise NodeInvalid(node=name, reason=f"nothing arrives at its port `{missing[0]}`")
+        raise NodeInvalid(node=name, reason=f"from: nothing arrives at the port `{missing[0]}`")
 
 
 def main_source(stage: Stage, name: str) -> Ref:

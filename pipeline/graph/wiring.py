@@ -13,7 +13,7 @@ from typing import Any
 
 from pipeline.documents import Document, Path, hint_for, nearest, shown
 from pipeline.graph.placeholders import Placeholder, pieces, placeholders
-from pipeline.nodes.base import FactNode, GatherNode, ImageNode, Node
+from pipeline.nodes.base import GatherNode, ImageNode, Node
 
 
 @dataclass(frozen=True)
@@ -224,6 +224,9 @@ def _check_inputs(net: Net) -> None:
         connected = {edge.target_port for edge in net.into[draft.id]}
         fed = draft.sample.assets() if isinstance(draft.sample, ImageNode) else {}
         needed = draft.sample.needs_ports() if isinstance(draft.sample, ImageNode) else draft.cls.inputs
+        for port in sorted(connected & {*fed}):
+            message = f"`{draft.id}` is given `{port}` twice, by its `asset:` and by `{_feeding(net, draft, port)}`."
+            net.complain(draft, draft.from_path, "VALUE_INVALID", message, "Keep one of them.")
         for port in sorted(connected - {*needed}):
             message = f"`{draft.id}` makes no use of what comes into its port `{port}`."
             net.complain(draft, draft.from_path, "PORT_UNKNOWN", message)
@@ -233,6 +236,10 @@ def _check_inputs(net: Net) -> None:
             if port in draft.cls.optional_inputs and not issubclass(draft.cls, ImageNode):
                 continue
             _complain_of_input(net, draft, port)
+
+
+def _feeding(net: Net, draft: Draft, port: str) -> str:
+    return next(edge.source for edge in net.into[draft.id] if edge.target_port == port)
 
 
 def _complain_of_input(net: Net, draft: Draft, port: str) -> None:
@@ -310,8 +317,8 @@ def _check_use(net: Net, circles: set[str]) -> None:
     for draft in net.drafts.values():
         if draft.cls is None or draft.id in circles | net.misspelt or net.out_of[draft.id]:
             continue
-        if issubclass(draft.cls, FactNode):
-            continue  # what it finds is on the run
+        if draft.cls.suffices:
+            continue
         if draft.cls.gives != "nothing" and draft.says("keep") in (None, False):
             message = f"Nothing that `{draft.id}` makes is saved or kept."
             hint = f"Add a save node with `from: {draft.id}`, or say `keep: true`."

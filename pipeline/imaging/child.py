@@ -1,6 +1,6 @@
 """The inside of a sandbox: how a child process confines itself, does one call after the other and reports on them.
 
-Everything here runs in children only, except that `report` does nothing elsewhere.
+Everything here runs in children only, except that `report` and `allow` do nothing elsewhere.
 """
 
 from __future__ import annotations
@@ -10,70 +10,68 @@ import faulthandler
 import importlib
 import os
 import pickle
-import resource
 import signal
 import socket
+import struct
 import sys
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
-from multiprocessing.context import SpawnProcess
-from pathlib import Path
-from typing import Any, Literal
+from threading import Lock
+from typing import Any, Literal, NamedTuple
 
 import orjson
 
 from pipeline.errors import SafelightError
+from pipeline.imaging.confine import Limits, confine, held, lead, narrow, refuse_network, widen
 
 Verdict = Literal["done", "refused", "failed", "memory"]
-Answer = tuple[Verdict, bytes, str]
-"""What became of a call: its pickled result or SafelightError, and the traceback of what went wrong."""
 
-LARGEST_REPORT = 32_768
-"""Bytes of one report, as JSON."""
-ROOM_FOR_MAPS = 8 * 2**30
-"""Bytes of address space beside the memory limit, into which files may be mapped to be read."""
+
+class Answer(NamedTuple):
+    """What became of a call."""
+
+    verdict: Verdict
+    payload: bytes = b""
+    """Its pickled result or SafelightError."""
+    trace: str = ""
+    """The traceback of what went wrong."""
+    held: int = 0
+    """Bytes the child holds now that the call is over."""
+    allowed: int | None = None
+    """Bytes the call was narrowed to, if it was."""
+
+
+HEAD = struct.Struct("!BI")
+"""What goes before everything on the line: what it is, and of how many bytes."""
+LETTER, REPORT, ANSWER = 0, 1, 2
+LARGEST = {REPORT: 32_768, ANSWER: 64 * 2**20}
+"""Bytes of a report, as JSON, and of an answer."""
 ENVIRONMENT = {"VIPS_CONCURRENCY": "1", "VIPS_BLOCK_UNTRUSTED": "1"}
-FIRST_FOR_THE_KERNEL_TO_KILL = "1000"
-PR_SET_PDEATHSIG = 1
-M_ARENA_MAX, ARENAS = -8, 2
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What a child may use: bytes of memory beyond what it needs idle, descriptors, bytes of one file it writes."""
-
-    memory: int
-    open_files: int
-    file_size: int
-
-
-class Spawned(SpawnProcess):
-    """A spawned process that ends at once when told to: it ignores the polite signal."""
-
-    def terminate(self) -> None:
-        self.kill()
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
+MALLOC = {M_ARENA_MAX: 2, M_TRIM_THRESHOLD: 64 * 2**20, M_MMAP_THRESHOLD: 32 * 2**20}
+"""See mallopt(3). What one picture has freed serves the next: given back, every page would be faulted in anew."""
 
 
 class _Line:
-    """The way back to the parent, and which call is speaking."""
+    """The way to the parent and back, and what concerns the call that is on it."""
 
-    def __init__(self, mouth: socket.socket) -> None:
-        self.mouth = mouth
-        self.call = 0
+    def __init__(self, end: socket.socket) -> None:
+        end.setblocking(True)
+        self._end = end
+        self._ear = end.makefile("rb")
+        self._speaking = Lock()
+        self.allowed: int | None = None
 
-    def begin(self, call: int) -> None:
-        """Say that the call has begun, so that its parent knows whom a death concerns."""
-        self.call = call
-        self.say(None)
+    def letters(self) -> Iterator[bytes]:
+        """One call after the other, until the parent lets go."""
+        while head := self._ear.read(HEAD.size):
+            yield self._ear.read(HEAD.unpack(head)[1])
 
-    def say(self, facts: Mapping[str, Any] | None) -> None:
-        datagram = orjson.dumps({"call": self.call, "facts": facts})
-        if len(datagram) > LARGEST_REPORT:
-            raise ValueError(f"a report of {len(datagram)} bytes is longer than {LARGEST_REPORT}")
-        with suppress(OSError):
-            self.mouth.send(datagram)
+    def say(self, kind: int, content: bytes) -> None:
+        """Pass something on; waits while the parent is busy with what was said before."""
+        with self._speaking:
+            self._end.sendall(HEAD.pack(kind, len(content)) + content)
 
 
 # A child is one process with one parent: this is its only way to know the line it was born with.
@@ -86,41 +84,51 @@ def report(facts: Mapping[str, Any]) -> None:
     Arrives in order and before the call's result. Waits while the parent is busy reading earlier reports.
     """
     if _line is not None:
-        _line.say(facts)
+        content = orjson.dumps(facts)
+        if len(content) > LARGEST[REPORT]:
+            raise ValueError(f"a report of {len(content)} bytes is longer than {LARGEST[REPORT]}")
+        _line.say(REPORT, content)
 
 
-def adopt(mouth: socket.socket, parent: int) -> None:
+def allow(memory: int) -> None:
+    """Let the rest of the running call take about `memory` bytes beyond what the child has, never over its own limit.
+
+    More is `ImageMemoryExceeded` as a rule, but decoders may say that the image is damaged, or crash: be generous. The
+    next call has the child's whole limit again; nothing happens outside a child.
+    """
+    if _line is not None:
+        narrow(memory)
+        _line.allowed = memory
+
+
+def adopt(end: socket.socket, parent: int) -> None:
     """Make this process a child: it ends with `parent`, ignores the terminal, and will start libvips tamed."""
     global _line
-    _line = _Line(mouth)
-    with suppress(OSError):
-        os.setsid()
+    _line = _Line(end)
+    lead(parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     faulthandler.enable()
     os.environ.update(ENVIRONMENT)
     if sys.platform == "linux":
-        _adopt_on_linux(parent)
+        library = ctypes.CDLL(None)
+        with suppress(AttributeError):
+            for name, value in MALLOC.items():
+                library.mallopt(name, value)
 
 
-def _adopt_on_linux(parent: int) -> None:
-    library = ctypes.CDLL(None)
-    library.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        os._exit(1)
-    with suppress(AttributeError):
-        library.mallopt(M_ARENA_MAX, ARENAS)
-    with suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_text(FIRST_FOR_THE_KERNEL_TO_KILL)
+def prepare(limits: Limits, warm: str | None) -> str | None:
+    """Load what the calls will need, then close the limits around it; `warm` is `module:function`.
 
-
-def prepare(limits: Limits, warm: str | None) -> None:
-    """Load what the calls will need, then close the limits around it; `warm` is `module:function`."""
+    Returns why this child can reach the network, None when it cannot.
+    """
+    network = refuse_network()
     _tame_libvips()
     if warm is not None:
         module, _, name = warm.partition(":")
         getattr(importlib.import_module(module), name)()
-    _confine(limits)
+    confine(limits)
+    return network
 
 
 def _tame_libvips() -> None:
@@ -132,44 +140,53 @@ def _tame_libvips() -> None:
     pyvips.cache_set_max(0)
 
 
-def _confine(limits: Limits) -> None:
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    _lower(resource.RLIMIT_NOFILE, limits.open_files)
-    _lower(resource.RLIMIT_FSIZE, limits.file_size)
-    if sys.platform == "linux":
-        pages = [int(number) for number in Path("/proc/self/statm").read_text().split()]
-        mapped, writable = pages[0] * resource.getpagesize(), pages[5] * resource.getpagesize()
-        _lower(resource.RLIMIT_DATA, writable + limits.memory)
-        _lower(resource.RLIMIT_AS, mapped + limits.memory + ROOM_FOR_MAPS)
-
-
-def _lower(limit: int, wanted: int) -> None:
-    hard = resource.getrlimit(limit)[1]
-    wanted = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-    resource.setrlimit(limit, (wanted, wanted))
-
-
-def perform(call: int, letter: bytes) -> Answer:
-    """Do one call, pickled as function and arguments; nothing it raises leaves this process as an exception."""
-    if _line is not None:
-        _line.begin(call)
+def serve() -> None:
+    """Do what the parent asks, one call after the other, for the rest of this process's life."""
+    assert _line is not None
     try:
-        function, arguments = pickle.loads(letter)  # noqa: S301 - the letter comes from our parent
-        return "done", pickle.dumps(function(*arguments)), ""
+        for letter in _line.letters():
+            answer = perform(letter)
+            _line.say(ANSWER, pickle.dumps(answer._replace(held=held())))
+    finally:
+        # Not by way of an exception: only the end of the process tells the parent that there is no answer.
+        os._exit(1)
+
+
+def perform(letter: bytes) -> Answer:
+    """Do one call, pickled as function and arguments; nothing it raises leaves this process as an exception."""
+    allowed: int | None = None
+    try:
+        try:
+            function, arguments = pickle.loads(letter)  # noqa: S301 - the letter comes from our parent
+            payload = pickle.dumps(function(*arguments))
+        finally:
+            allowed = _widened()
+        if len(payload) > LARGEST[ANSWER] // 2:
+            raise ValueError(f"an answer of {len(payload)} bytes is too long")
+        return Answer("done", payload)
     except SystemExit as leave:
         os._exit(leave.code if isinstance(leave.code, int) else 1)
     except Exception as fault:
-        return _verdict(fault)
+        return _verdict(fault)._replace(allowed=allowed)
+
+
+def _widened() -> int | None:
+    """Give the child its whole limit again; returns what the call was allowed."""
+    if _line is None or _line.allowed is None:
+        return None
+    widen()
+    allowed, _line.allowed = _line.allowed, None
+    return allowed
 
 
 def _verdict(fault: Exception) -> Answer:
     trace = "".join(traceback.format_exception(fault))
     if _ran_out_of_memory(fault):
-        return "memory", b"", trace
+        return Answer("memory", trace=trace)
     if isinstance(fault, SafelightError):
         with suppress(Exception):
-            return "refused", pickle.dumps(fault), trace
-    return "failed", b"", trace
+            return Answer("refused", pickle.dumps(fault), trace)
+    return Answer("failed", trace=trace)
 
 
 def _ran_out_of_memory(fault: BaseException | None) -> bool:

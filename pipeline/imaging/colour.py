@@ -40,14 +40,18 @@ def recoloured(
 
 def bent(picture: Picture, curve: Callable[[float], float]) -> Picture:
     """Every colour value, 0-1, replaced by what `curve` makes of it, rounded; looked up in a table."""
-    pixels = _colours(picture)
-    table = (_table(curve, pixels.bands - 3) + 0.5).cast("uchar")
-    return replace(picture, pixels=pixels.maplut(table).copy(interpretation="srgb"))
+    pixels = picture.in_srgb().pixels
+    colours = 3 if pixels.interpretation == "srgb" else 1
+    table = (_table(curve, pixels.bands - colours, colours) + 0.5).cast("uchar")
+    return replace(picture, pixels=pixels.maplut(table).copy(interpretation=pixels.interpretation))
 
 
 def greyed(picture: Picture) -> Picture:
     """The luminance of every pixel, one band beside the alpha."""
-    pixels = _colours(picture)
+    shown = picture.in_srgb()
+    if shown.pixels.interpretation == "b-w":
+        return shown
+    pixels = _colours(shown)
     mixed = pixels.recomb(_widened((LUMINANCE,), pixels.bands - 3)).linear(1, 0.5, uchar=True)
     grey = mixed.copy(interpretation="b-w")
     # A profile for three bands does not fit one.
@@ -92,7 +96,7 @@ def _widened(rows: Sequence[Row], spare: int) -> pyvips.Image:
     return pyvips.Image.new_from_list(colours + others)
 
 
-def _table(curve: Callable[[float], float], spare: int) -> pyvips.Image:
+def _table(curve: Callable[[float], float], spare: int, colours: int = 3) -> pyvips.Image:
     colour = pyvips.Image.new_from_list([[255 * curve(level / 255) for level in range(256)]])
     straight = pyvips.Image.identity()
-    return colour.bandjoin([colour, colour, *[straight] * spare]).cast("float")
+    return colour.bandjoin([*[colour] * (colours - 1), *[straight] * spare]).cast("float")

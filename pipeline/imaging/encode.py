@@ -10,11 +10,11 @@ from typing import Any, Literal
 
 import pyvips
 
-from pipeline.errors import ImageUnreadable
+from pipeline.errors import NodeInvalid
 from pipeline.imaging.credits import credited
 from pipeline.imaging.open import ANIMATED, readable
 from pipeline.imaging.optimise import Span, best
-from pipeline.imaging.picture import Picture, Wish
+from pipeline.imaging.picture import Picture, Wish, is_neutral
 from pipeline.imaging.profile import fits, in_profile
 
 Format = Literal["jpeg", "png", "webp", "avif", "gif", "tiff"]
@@ -50,7 +50,7 @@ class Encoded:
 def encode(picture: Picture, path: Path) -> Encoded:
     """Write `picture` as it wishes into `path`; this is where its pixels are decoded and computed.
 
-    Raises `ImageUnreadable` when the source breaks off on the way or the format cannot hold the picture.
+    Raises `ImageUnreadable` when the source breaks off on the way, `NodeInvalid` when the format cannot hold it.
     """
     if picture.wish.optimises:
         return _encode_best(picture, path)
@@ -82,7 +82,7 @@ def _encode_best(picture: Picture, path: Path) -> Encoded:
 def _held(picture: Picture, moving: bool) -> Picture:
     """The picture as it will be seen, in memory, without an alpha channel that hides nothing."""
     shown = picture if moving else picture.first_frame()
-    whole = shown.scaled(shown.outline.width, shown.outline.height).upright()
+    whole = shown.filled().upright()
     # A wished profile is converted to from the colours there are: by way of sRGB the wider ones would be lost.
     sized = whole if whole.wish.profile else whole.in_srgb()
     with readable():
@@ -123,11 +123,11 @@ def _encoded(ready: Picture, name: str, path: Path) -> Encoded:
 
 def _prepared(picture: Picture, name: str) -> Picture:
     still = picture if name in ANIMATED else picture.first_frame()
-    sized = still.scaled(still.outline.width, still.outline.height).upright()
+    sized = still.filled().upright()
     ready = _coloured(sized, name)
     pixels = ready.pixels
     if pixels.hasalpha() and name in OPAQUE:
-        pixels = pixels.flatten(background=_background(ready.wish))
+        pixels = _flattened(pixels, _background(ready.wish))
     if ready.wish.credits is not None:
         pixels = credited(pixels, ready.wish.credits)
     if ready.outline.frames > 1:
@@ -142,6 +142,15 @@ def _coloured(picture: Picture, name: str) -> Picture:
     if profile is not None and fits(profile, picture.pixels, name):
         return picture.in_profile(profile)
     return picture.in_srgb().wishing(replace(picture.wish, profile=None))
+
+
+def _flattened(pixels: pyvips.Image, background: Sequence[float]) -> pyvips.Image:
+    """The pixels on the background; grey ones stay so on a grey one."""
+    if pixels.bands > 2:
+        return pixels.flatten(background=list(background))
+    if is_neutral(background):
+        return pixels.flatten(background=background[0])
+    return pixels.colourspace("srgb").flatten(background=list(background))
 
 
 def _background(wish: Wish) -> list[float]:
@@ -164,7 +173,7 @@ def _kept(wish: Wish) -> int:
 def _check_sides(picture: Picture, name: str) -> None:
     longest = max(picture.outline.width, picture.outline.height)
     if longest > LONGEST_SIDE.get(name, longest):
-        raise ImageUnreadable(reason=f"{name} holds at most {LONGEST_SIDE[name]} pixels a side, not {longest}")
+        raise NodeInvalid(reason=f"format: {name} holds at most {LONGEST_SIDE[name]} pixels a side, not {longest}")
 
 
 def _saver(picture: Picture, name: str, target: Literal["", "_buffer"] = "") -> Any:

@@ -147,7 +147,11 @@ def _dressed(markup: str, hand: Hand) -> str:
 @cache
 def _load(typeface: Typeface) -> None:
     """Make every face of the typeface known to this process, so that bold and italic need not be faked."""
-    for file in sorted(FONTS.glob(f"{FAMILIES[typeface].replace(' ', '')}-*")):
+    files = sorted(FONTS.glob(f"{FAMILIES[typeface].replace(' ', '')}-*"))
+    if not files:
+        # Pango would silently take whatever typeface there is.
+        raise NodeInvalid(reason=f"typeface: {FAMILIES[typeface]} is missing from this installation")
+    for file in files:
         pyvips.Image.text(".", fontfile=str(file))
 
 
@@ -172,7 +176,7 @@ def _stroked(letters: pyvips.Image, mask: pyvips.Image, hand: Hand) -> pyvips.Im
 
 def _steps(radius: float) -> list[float]:
     """Radii of small discs that, dilated with one after the other, are one disc of this radius."""
-    count = math.ceil(radius / STEP)
+    count = max(1, math.ceil(radius / STEP))
     return [radius / count] * count
 
 

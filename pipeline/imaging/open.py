@@ -10,7 +10,7 @@ from typing import Any
 
 import pyvips
 
-from pipeline.errors import ImageUnreadable
+from pipeline.errors import ImageUnreadable, NodeInvalid
 from pipeline.imaging import heif, jxl, pages, vector
 from pipeline.imaging.picture import Outline, Picture, Wish
 
@@ -91,15 +91,17 @@ def decode_shrink(scale: float) -> int:
 def open_shipped(path: Path) -> Picture:
     """The whole picture of a trusted file that a flow brought with it, held in memory.
 
-    Raises `ImageUnreadable` when it is no image.
+    Raises `NodeInvalid` when it is no image.
     """
-    with readable(f"the asset `{path.name}` does not open as an image"):
+    try:
         if path.suffix.lower() == ".svg":
             pixels = vector.drawn(path, *vector.size_of(path), 1.0)
         else:
-            pixels = pyvips.Image.new_from_file(str(path), access="sequential")
+            pixels = pyvips.Image.new_from_file(str(path), access="sequential", fail_on="truncated")
         outline = Outline(pixels.width, pixels.height, alpha=bool(pixels.hasalpha()))
         return Picture(pixels, outline, streaming=True).held()
+    except (pyvips.Error, ImageUnreadable) as cause:
+        raise NodeInvalid(reason=f"image: the asset `{path.name}` does not open as an image") from cause
 
 
 @contextmanager

@@ -12,13 +12,14 @@ Blend = Literal["over", "multiply", "screen", "overlay", "darken", "lighten", "a
 
 
 def laid(base: Picture, mark: Picture, position: str, margin: int, opacity: float) -> Picture:
-    """The base with the mark at a compass position, `margin` pixels from the edges it is near.
-
-    Only the rectangle under the mark is mixed; the rest of the base is passed on untouched.
-    """
+    """The base with the mark at a compass position, `margin` pixels from the edges it is near."""
     top = _translucent(mark, opacity)
     spot = _spot(base.outline, mark.outline, position, margin)
-    return base.each_frame(lambda frame: _composed(frame, top, spot))
+    box = _overlap(base.outline, spot)
+    if box is None:
+        return base
+    seen = _cut(top, Window(box.left - spot.left, box.top - spot.top, box.width, box.height))
+    return base.each_frame(lambda frame: _composed(frame, seen, box, "over", base.streaming))
 
 
 def tiled(base: Picture, mark: Picture, gap: int, opacity: float) -> Picture:
@@ -38,7 +39,8 @@ def layered(base: Picture, layer: Picture, spot: Window, opacity: float, blend: 
         return base
     seen = layer.settled().pixels.crop(box.left - spot.left, box.top - spot.top, box.width, box.height)
     top = _faded(seen, opacity).copy_memory()
-    return base.each_frame(lambda frame: frame.insert(_blended(_cut(frame, box), top, blend), box.left, box.top))
+    ready = base if blend == "over" else base.settled().held()
+    return ready.each_frame(lambda frame: _composed(frame, top, box, blend, ready.streaming))
 
 
 def _spot(base: Outline, mark: Outline, position: str, margin: int) -> Window:
@@ -71,12 +73,12 @@ def _cut(pixels: pyvips.Image, box: Window) -> pyvips.Image:
     return pixels.crop(box.left, box.top, box.width, box.height)
 
 
-def _composed(frame: pyvips.Image, mark: pyvips.Image, spot: Window) -> pyvips.Image:
-    box = _overlap(Outline(frame.width, frame.height), spot)
-    if box is None:
-        return frame
-    part = mark.crop(box.left - spot.left, box.top - spot.top, box.width, box.height)
-    return frame.insert(_mixed(_cut(frame, box), part), box.left, box.top)
+def _composed(frame: pyvips.Image, mark: pyvips.Image, box: Window, blend: Blend, streaming: bool) -> pyvips.Image:
+    if streaming:
+        # One act reads the whole frame. Were what lies under the mark and what lies beside it read by two, libvips
+        # 8.18 would forget rows that it still needs, and a stream cannot be read again.
+        return _mixed(frame, mark, box.left, box.top)
+    return frame.insert(_blended(_cut(frame, box), mark, blend), box.left, box.top)
 
 
 def _blended(base: pyvips.Image, layer: pyvips.Image, blend: Blend) -> pyvips.Image:
@@ -96,6 +98,6 @@ def _blended(base: pyvips.Image, layer: pyvips.Image, blend: Blend) -> pyvips.Im
     return _mixed(base, colour.bandjoin(layer.extract_band(3)))
 
 
-def _mixed(base: pyvips.Image, mark: pyvips.Image) -> pyvips.Image:
-    mixed = base.composite2(mark, "over").cast("uchar")
+def _mixed(base: pyvips.Image, mark: pyvips.Image, left: int = 0, top: int = 0) -> pyvips.Image:
+    mixed = base.composite2(mark, "over", x=left, y=top).cast("uchar")
     return mixed if base.hasalpha() else mixed.extract_band(0, n=3)

@@ -2,12 +2,14 @@
 
 A picture's `outline` is what a node reasons about: the size as shown, at full scale. Its `pixels` may be fewer (decoded
 small because nobody needs more) and not yet turned upright or brought to sRGB; each act settles only what it needs,
-so that turning and colour conversion happen on the smallest buffer. Animations are a strip of frames, top to bottom.
+so that turning and colour conversion happen on the smallest buffer. Turns, crops and scalings that follow each other
+become one: turns add up, a part is cut out before it is turned, and what is scaled again is made of the pixels from
+before. Animations are a strip of frames, top to bottom.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -22,6 +24,12 @@ Gravity = Literal[
 ]  # fmt: skip
 
 INTERESTS = frozenset({"attention", "entropy"})
+
+# An EXIF orientation is a mirroring left to right or none, then so many quarter turns clockwise (EXIF 2.32, 4.6.4).
+QUARTERS = {1: (0, False), 2: (0, True), 3: (2, False), 4: (2, True), 5: (3, True), 6: (1, False), 7: (1, True),
+            8: (3, False)}  # fmt: skip
+MIRRORED = 2
+GREYS = frozenset({"b-w", "grey16"})
 
 
 @dataclass(frozen=True)
@@ -95,6 +103,8 @@ class Picture:
     streaming: bool = False
     """The pixels can be read once, from top to bottom."""
     wish: Wish = field(default_factory=Wish)
+    scaling: tuple[pyvips.Image, pyvips.Image] | None = None
+    """What the pixels were scaled from, when they still are those that were made then: (those pixels, from these)."""
 
     @property
     def scale(self) -> float:
@@ -104,6 +114,10 @@ class Picture:
     @property
     def _shown_width(self) -> int:
         return int(self._frame_height if self.turn >= 5 else self.pixels.width)
+
+    @property
+    def _shown_height(self) -> int:
+        return int(self.pixels.width if self.turn >= 5 else self._frame_height)
 
     @property
     def _frame_height(self) -> int:
@@ -118,7 +132,10 @@ class Picture:
 
     def held(self) -> Picture:
         """The same with its pixels in memory, so that they can be read often and in any order."""
-        return replace(self, pixels=self.pixels.copy_memory(), streaming=False) if self.streaming else self
+        if not self.streaming:
+            return self
+        # What it was scaled from is let go.
+        return replace(self, pixels=self.pixels.copy_memory(), streaming=False, scaling=None)
 
     def first_frame(self) -> Picture:
         """The still picture of its first frame."""
@@ -136,19 +153,42 @@ class Picture:
     def scaled(self, width: int, height: int) -> Picture:
         """The whole picture at exactly this size, aspect ratio or not; lanczos3 after an integer shrink.
 
-        Computed from the outline, so that a picture decoded small gives the size the full one would.
+        Computed from the outline, so that a picture decoded small gives the size the full one would. It was decoded so
+        because nobody needs more pixels, so none are added here.
         """
         outline = self.outline.sized(width, height)
-        across, down = (height, width) if self.turn >= 5 else (width, height)
-        down *= outline.frames
-        if (self.pixels.width, self.pixels.height) == (across, down):
-            return replace(self, outline=outline)
-        return replace(self, pixels=_resized(self.pixels, across, down), outline=outline)
+        across, down = self._lying(outline)
+        promised = self._lying(self.outline)
+        if self.pixels.width < promised[0] or self._frame_height < promised[1]:
+            across, down = min(across, self.pixels.width), min(down, self._frame_height)
+        return replace(self._resampled(across, down), outline=outline)
+
+    def filled(self) -> Picture:
+        """The same with as many pixels as its outline promises."""
+        return self._resampled(*self._lying(self.outline))
+
+    def _lying(self, outline: Outline) -> tuple[int, int]:
+        """Width and height of a frame with this outline before it is turned."""
+        return (outline.height, outline.width) if self.turn >= 5 else (outline.width, outline.height)
+
+    def _resampled(self, across: int, down: int) -> Picture:
+        """The same with so many pixels in a frame; scaled down twice it would be softer than once."""
+        size = (across, down * self.outline.frames)
+        if (self.pixels.width, self.pixels.height) == size:
+            return self
+        source = self.pixels
+        if self.scaling and self.scaling[0] is source and across <= source.width and down <= self._frame_height:
+            source = self.scaling[1]
+        made = _resized(source, *size)
+        return replace(self, pixels=made, scaling=(made, source))
 
     def upright(self) -> Picture:
         """The same with its turn applied to the pixels."""
         if self.turn == 1:
             return self
+        if self.turn == MIRRORED:
+            # Mirrored rows still come from top to bottom: no need to hold them, nor to go frame by frame.
+            return replace(self, pixels=tagged(self.pixels.fliphor(), 1), turn=1)
         held = self.held()
         return replace(
             held, pixels=_each(held.pixels, self.outline.frames, lambda frame: _turned(frame, self.turn)), turn=1
@@ -162,33 +202,37 @@ class Picture:
         """The same in 8 bits of an ICC profile; not converted where it has that already."""
         return replace(self, pixels=in_profile(self.pixels, profile))
 
-    def settled(self) -> Picture:
-        """The same with exactly the pixels its outline promises: full scale, upright, sRGB with three colour bands."""
-        whole = self.scaled(self.outline.width, self.outline.height).upright().in_srgb()
-        if whole.pixels.interpretation != "srgb":
+    def settled(self, grey: bool = False) -> Picture:
+        """The same with exactly the pixels its outline promises: full scale, upright, sRGB with three colour bands.
+
+        With `grey`, a grey one keeps its single band.
+        """
+        whole = self.filled().upright().in_srgb()
+        if whole.pixels.interpretation != "srgb" and not grey:
             whole = replace(whole, pixels=whole.pixels.colourspace("srgb"))
         return whole
 
     def cropped(self, window: Window) -> Picture:
         """The window of every frame; on a picture decoded small, the nearest whole pixels of it."""
-        upright = self.upright()
         outline = self.outline.sized(window.width, window.height)
-        x_scale = upright.pixels.width / self.outline.width
-        y_scale = upright._frame_height / self.outline.height
+        width, height = self._shown_width, self._shown_height
+        x_scale, y_scale = width / self.outline.width, height / self.outline.height
         left, right = round(window.left * x_scale), round((window.left + window.width) * x_scale)
         top, bottom = round(window.top * y_scale), round((window.top + window.height) * y_scale)
-        box = (left, top, max(1, right - left), max(1, bottom - top))
-        source = upright.held() if outline.frames > 1 else upright
-        pixels = _each(source.pixels, outline.frames, lambda frame: frame.crop(*box))
+        shown = Window(left, top, max(1, right - left), max(1, bottom - top))
+        box = _before_turn(shown, width, height, self.turn)
+        source = self.held() if outline.frames > 1 else self
+        pixels = _each(
+            source.pixels, outline.frames, lambda frame: frame.crop(box.left, box.top, box.width, box.height)
+        )
         return replace(source, pixels=pixels, outline=outline)
 
     def padded(self, spot: Window, width: int, height: int, background: tuple[int, ...]) -> Picture:
         """The settled picture set at `spot` into a plain canvas of this size."""
-        colour = list(background)
-        alpha = self.outline.alpha or len(colour) == 4
-        base = self.settled()
+        alpha = self.outline.alpha or len(background) == 4
+        base = self.settled(grey=is_neutral(background))
         pixels = base.pixels.addalpha() if alpha and not base.pixels.hasalpha() else base.pixels
-        colour = [*colour[:3], colour[3] if len(colour) == 4 else 255] if alpha else colour[:3]
+        colour = [*background[: 1 if pixels.bands < 3 else 3], *([*background, 255][3:4] if alpha else [])]
 
         def pad(frame: pyvips.Image) -> pyvips.Image:
             return frame.embed(spot.left, spot.top, width, height, extend="background", background=colour)
@@ -198,9 +242,12 @@ class Picture:
         source = source.held() if outline.frames > 1 else source
         return replace(source, pixels=_each(source.pixels, outline.frames, pad), outline=outline)
 
-    def each_frame(self, act: Callable[[pyvips.Image], pyvips.Image]) -> Picture:
-        """The picture with every settled frame replaced by what `act` makes of it; the frame size must stay."""
-        base = self.settled()
+    def each_frame(self, act: Callable[[pyvips.Image], pyvips.Image], grey: bool = False) -> Picture:
+        """The picture with every settled frame replaced by what `act` makes of it; the frame size must stay.
+
+        With `grey`, the act is given grey frames in a single band.
+        """
+        base = self.settled(grey)
         base = base.held() if base.outline.frames > 1 else base
         pixels = _each(base.pixels, base.outline.frames, act)
         return replace(base, pixels=pixels, outline=replace(base.outline, alpha=bool(pixels.hasalpha())))
@@ -263,6 +310,25 @@ def window_around(outline: Outline, width: int, height: int, x: float, y: float)
     return Window(min(max(0, left), outline.width - width), min(max(0, top), outline.height - height), width, height)
 
 
+def _before_turn(box: Window, width: int, height: int, orientation: int) -> Window:
+    """The rectangle that this EXIF orientation shows as `box` in a frame shown as `width` x `height`."""
+    quarters, mirrored = QUARTERS[orientation]
+    for _ in range(quarters):
+        # A quarter turn clockwise shows what was at x, y at (height - 1 - y), x.
+        box = Window(box.top, width - box.left - box.width, box.height, box.width)
+        width, height = height, width
+    return replace(box, left=width - box.left - box.width) if mirrored else box
+
+
+def tagged(pixels: pyvips.Image, orientation: int) -> pyvips.Image:
+    """The pixels with the EXIF orientation they have from now on; 1 leaves those without any alone."""
+    if orientation == 1 and not pixels.get_typeof("orientation"):
+        return pixels
+    copied = pixels.copy()
+    copied.set_type(pyvips.GValue.gint_type, "orientation", orientation)
+    return copied
+
+
 def _plain_edges(frame: pyvips.Image, threshold: int, background: tuple[int, ...] | None) -> Window | None:
     if frame.hasalpha() and background is None and frame(0, 0)[3] == 0:
         # A see-through corner: what can be seen at all is what is kept.
@@ -299,6 +365,7 @@ def _enlarged(pixels: pyvips.Image, width: int, height: int) -> pyvips.Image:
         odx=(across - 1) / 2,
         ody=(down - 1) / 2,
         extend="copy",
+        premultiplied=True,
     )
 
 
@@ -311,15 +378,19 @@ def _each(strip: pyvips.Image, frames: int, act: Callable[[pyvips.Image], pyvips
 
 
 def _turned(pixels: pyvips.Image, orientation: int) -> pyvips.Image:
-    tagged = pixels.copy()
-    tagged.set_type(pyvips.GValue.gint_type, "orientation", orientation)
-    return tagged.autorot()
+    return tagged(pixels, orientation).autorot()
+
+
+def is_neutral(colour: Sequence[float]) -> bool:
+    """Whether a colour is a shade of grey, so that one band can hold it."""
+    return len(set(colour[:3])) == 1
 
 
 def _in_srgb(pixels: pyvips.Image) -> pyvips.Image:
     if pixels.get_typeof("icc-profile-data") and not _is_srgb(pixels.get("icc-profile-data")):
         try:
-            return pixels.icc_transform("srgb", embedded=True, intent="relative", black_point_compensation=True)
+            made = pixels.icc_transform("srgb", embedded=True, intent="relative", black_point_compensation=True)
+            return _single(made) if pixels.interpretation in GREYS else made
         except pyvips.Error:
             # A broken profile says nothing; the pixels are read as what their bands are.
             pixels = pixels.copy()
@@ -328,7 +399,16 @@ def _in_srgb(pixels: pyvips.Image) -> pyvips.Image:
         return pixels.icc_transform("srgb", input_profile="cmyk", intent="relative", black_point_compensation=True)
     if pixels.interpretation in ("srgb", "b-w") and pixels.format == "uchar":
         return pixels
-    return pixels.colourspace("b-w" if pixels.interpretation in ("grey16", "b-w") else "srgb")
+    return pixels.colourspace("b-w" if pixels.interpretation in GREYS else "srgb")
+
+
+def _single(pixels: pyvips.Image) -> pyvips.Image:
+    """Grey that lies in three equal bands, in one."""
+    grey = pixels.extract_band(1)
+    one = (grey.bandjoin(pixels.extract_band(3)) if pixels.hasalpha() else grey).copy(interpretation="b-w")
+    # A profile for three bands does not fit one.
+    one.remove("icc-profile-data")
+    return one
 
 
 def _is_srgb(profile: bytes) -> bool:

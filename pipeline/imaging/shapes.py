@@ -8,11 +8,8 @@ from dataclasses import replace
 
 import pyvips
 
-from pipeline.imaging.picture import Outline, Picture
+from pipeline.imaging.picture import QUARTERS, Outline, Picture, tagged
 
-# An EXIF orientation is a mirroring left to right or none, then so many quarter turns clockwise (EXIF 2.32, 4.6.4).
-QUARTERS = {1: (0, False), 2: (0, True), 3: (2, False), 4: (2, True), 5: (3, True), 6: (1, False), 7: (1, True),
-            8: (3, False)}  # fmt: skip
 ORIENTATIONS = {quarters: orientation for orientation, quarters in QUARTERS.items()}
 
 
@@ -27,13 +24,10 @@ def turned(picture: Picture, orientation: int) -> Picture:
     if outline.orientation != 1:
         # An EXIF orientation not applied yet comes after this turn, so it has to stay with the pixels.
         drawn = replace(picture, turn=orientation).upright()
-        return replace(drawn, pixels=_tagged(drawn.pixels, outline.orientation), outline=outline)
+        return replace(drawn, pixels=tagged(drawn.pixels, outline.orientation), outline=outline)
     turn = _after(orientation, picture.turn)
-    if turn > 2:
-        return replace(picture, turn=turn, outline=outline)
-    # Mirrored rows still come from top to bottom: no need to hold them, nor to go frame by frame.
-    pixels = picture.pixels.fliphor() if turn == 2 else picture.pixels
-    return replace(picture, pixels=_tagged(pixels, 1), turn=1, outline=outline)
+    pixels = tagged(picture.pixels, 1) if turn == 1 else picture.pixels
+    return replace(picture, pixels=pixels, turn=turn, outline=outline)
 
 
 def at_hand(picture: Picture) -> Picture:
@@ -97,12 +91,3 @@ def _after(later: int, earlier: int) -> int:
     (quarters, mirrored), (first, was) = QUARTERS[later], QUARTERS[earlier]
     # A mirroring turns what was turned before it the other way round.
     return ORIENTATIONS[(quarters + (-first if mirrored else first)) % 4, mirrored != was]
-
-
-def _tagged(pixels: pyvips.Image, orientation: int) -> pyvips.Image:
-    """The pixels with the EXIF orientation they have from now on; 1 leaves those without any alone."""
-    if orientation == 1 and not pixels.get_typeof("orientation"):
-        return pixels
-    tagged = pixels.copy()
-    tagged.set_type(pyvips.GValue.gint_type, "orientation", orientation)
-    return tagged

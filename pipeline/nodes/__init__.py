@@ -2,6 +2,7 @@
 
 from pipeline.nodes.adjust import Adjust
 from pipeline.nodes.animate import Animate
+from pipeline.nodes.ask import Ask
 from pipeline.nodes.base import Node
 from pipeline.nodes.blur import Blur
 from pipeline.nodes.border import Border
@@ -12,16 +13,19 @@ from pipeline.nodes.crop import Crop
 from pipeline.nodes.deepzoom import Deepzoom
 from pipeline.nodes.duotone import Duotone
 from pipeline.nodes.exif import Exif
+from pipeline.nodes.faces import Faces
 from pipeline.nodes.first import First
 from pipeline.nodes.flip import Flip
 from pipeline.nodes.frames import Frames
 from pipeline.nodes.grayscale import Grayscale
 from pipeline.nodes.hash import Hash
+from pipeline.nodes.http import Http
 from pipeline.nodes.icc import Icc
 from pipeline.nodes.info import Info
 from pipeline.nodes.input import Input
 from pipeline.nodes.invert import Invert
 from pipeline.nodes.metadata import Metadata
+from pipeline.nodes.notify import Notify
 from pipeline.nodes.optimize import Optimize
 from pipeline.nodes.orient import Orient
 from pipeline.nodes.overlay import Overlay
@@ -43,6 +47,11 @@ from pipeline.nodes.subflow import Subflow
 from pipeline.nodes.text import Text
 from pipeline.nodes.trim import Trim
 from pipeline.nodes.verify import Verify
+from pipeline.nodes.video_probe import VideoProbe
+from pipeline.nodes.video_resize import VideoResize
+from pipeline.nodes.video_thumbnail import VideoThumbnail
+from pipeline.nodes.video_transcode import VideoTranscode
+from pipeline.nodes.video_trim import VideoTrim
 from pipeline.nodes.watermark import Watermark
 from pipeline.nodes.zip import Zip
 
@@ -80,15 +89,24 @@ INDEX: dict[str, type[Node]] = {
     "sepia": Sepia,
     "sharpen": Sharpen,
     "exif": Exif,
+    "faces": Faces,
     "hash": Hash,
     "info": Info,
     "palette": Palette,
     "placeholder": Placeholder,
     "scan": Scan,
+    "http": Http,
+    "ask": Ask,
+    "notify": Notify,
     "verify": Verify,
     "save": Save,
     "overlay": Overlay,
     "collage": Collage,
     "frames": Frames,
     "animate": Animate,
+    "video_probe": VideoProbe,
+    "video_thumbnail": VideoThumbnail,
+    "video_trim": VideoTrim,
+    "video_transcode": VideoTranscode,
+    "video_resize": VideoResize,
 }

@@ -12,9 +12,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, model_validator
 
 from pipeline.imaging.encode import Format
+from pipeline.imaging.picture import Gravity
 from pipeline.model import ImageFacts
 from pipeline.units import Seconds
 
@@ -68,6 +69,25 @@ class Node(BaseModel):
     """Whether it needs decoded pictures or takes any artifact."""
     gives: ClassVar[Given] = "image"
     """What leaves it: pictures, files that may be pictures, files that are none; `same` hands on what came in."""
+    suffices: ClassVar[bool] = False
+    """Whether it is of use where nothing takes what leaves it."""
+    confides: ClassVar[tuple[str, ...]] = ()
+    """Parameters that may hold `{secrets.<name>}`; their braces stay doubled until `Call.revealed`."""
+
+    def equipped(self, face_model: Path | None) -> Self:
+        """The node with what the server is set up with; it is given pixels only then."""
+        return self
+
+
+class FaceNode(Node):
+    """A step that can look for faces."""
+
+    _face_model: Path | None = PrivateAttr(default=None)
+
+    def equipped(self, face_model: Path | None) -> Self:
+        made = self.model_copy()
+        made._face_model = face_model
+        return made
 
 
 class InputNode(Node):
@@ -165,6 +185,7 @@ class FactNode(Node):
 
     takes: ClassVar[Kind] = "any"
     gives: ClassVar[Given] = "same"
+    suffices: ClassVar[bool] = True
     pixels: ClassVar[bool] = True
     """Whether it looks at pixels; otherwise at the file alone, and nothing is decoded for it."""
     side: ClassVar[Literal["sandbox", "worker"]] = "sandbox"
@@ -236,9 +257,13 @@ Colour = Annotated[tuple[int, ...], BeforeValidator(_colour, json_schema_input_t
 Pixel = Annotated[int, Field(ge=1, le=65_535)]
 """A side in pixels."""
 Fraction = Annotated[float, Field(ge=0, le=1)]
+FaceGravity = Literal[Gravity, "face"]
 Compass = Literal[
     "center", "top", "bottom", "left", "right", "top-left", "top-right", "bottom-left", "bottom-right"
 ]  # fmt: skip
+
+
+LOSSY = frozenset({"jpeg"})
 
 
 class Encoding(Node):
@@ -255,6 +280,13 @@ class Encoding(Node):
     effort: int | None = Field(default=None, ge=0, le=9, description="CPU spent on fewer bytes: webp 0-6, others 0-9.")
     strip: bool | None = Field(default=None, description="Leave EXIF, XMP and profiles out (the default).")
     background: Colour | None = Field(default=None, description="What shows through where the format has no alpha.")
+
+    @model_validator(mode="after")
+    def _can_be_encoded(self) -> Self:
+        format = self.said().get("format")
+        if self.lossless and format in LOSSY:
+            raise ValueError(f"lossless: {format} always loses something")
+        return self
 
     def over(self, wish: Wish) -> Wish:
         """The earlier wish with everything said here put in its place."""

@@ -24,4 +24,4 @@ class Blur(ImageNode):
     )
 
     def apply(self, image: Picture, beside: Mapping[str, Picture]) -> Picture:
-        return image.each_frame(lambda frame: blurred(frame, self.sigma))
+        return image.each_frame(lambda frame: blurred(frame, self.sigma), grey=True)

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from pipeline.nodes.base import ChoiceNode, Facts
 from pipeline.units import BYTE_UNITS, quantity
 
+if TYPE_CHECKING:
+    from typing import Self
+
+TEXTS = frozenset({"mime", "extension", "format"})
+ORDERS = frozenset({"greaterThan", "greaterOrEqual", "lessThan", "lessOrEqual"})
 FIELDS = ("mime", "extension", "size", "width", "height", "ratio", "frames", "alpha", "format")
 OPEN_FIELDS = ("metadata.", "params.", "facts.")
 
@@ -59,6 +64,18 @@ class Conditional(ChoiceNode):
         if isinstance(value, dict):
             raise ValueError("compare with a text, a number, true, false, or a list for `in`")
         return tuple(value) if isinstance(value, list) else value
+
+    @model_validator(mode="after")
+    def _can_hold(self) -> Self:
+        if self.operator not in ORDERS:
+            return self
+        if self.field in TEXTS:
+            raise ValueError(f"{self.operator} compares numbers, and {self.field} is a text")
+        try:
+            _number(self.value)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{self.operator} compares numbers; write one, or a size such as 5MB") from error
+        return self
 
     def choose(self, sources: Sequence[Facts | None]) -> tuple[int, str | None]:
         facts = sources[0] or {}

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from pipeline.errors import NodeInvalid
-from pipeline.imaging.picture import Gravity, Window
-from pipeline.nodes.base import Focus, ImageNode, Pixel
+from pipeline.imaging.faces import cut_to, finder, look_scale
+from pipeline.imaging.picture import Window
+from pipeline.nodes.base import FaceGravity, FaceNode, Focus, ImageNode, Pixel
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
     from pipeline.imaging.picture import Outline, Picture
 
+ROUNDING = 1e-6
+"""Percent by which fractions of a percent may come to more than a hundred."""
 Length = Annotated[int, Field(ge=0, le=65_535)] | Annotated[str, Field(pattern=r"^\d{1,3}(\.\d+)?%$")]
 
 
@@ -29,8 +32,20 @@ class Region(BaseModel):
     width: Length
     height: Length
 
+    @model_validator(mode="after")
+    def _can_lie_in_a_picture(self) -> Self:
+        for start, side in (("left", "width"), ("top", "height")):
+            begins, extent = getattr(self, start), getattr(self, side)
+            if float(str(extent).rstrip("%")) == 0:
+                raise ValueError(f"a region with {side} {extent} holds nothing")
+            if _percent(begins) >= 100:
+                raise ValueError(f"{start} {begins} is outside of every picture")
+            if _percent(begins) + _percent(extent) > 100 + ROUNDING:
+                raise ValueError(f"{start} {begins} and {side} {extent} come to more than 100%")
+        return self
 
-class Crop(ImageNode):
+
+class Crop(FaceNode, ImageNode):
     """Cuts out a region, a size or an aspect ratio."""
 
     type: Literal["crop"]
@@ -40,9 +55,10 @@ class Crop(ImageNode):
     )
     width: Pixel | None = Field(default=None, description="Pixels to keep; left out, the whole width.")
     height: Pixel | None = Field(default=None, description="Pixels to keep; left out, the whole height.")
-    gravity: Gravity = Field(
+    gravity: FaceGravity = Field(
         default="center",
-        description="Which part stays: a side or corner, or where `attention` or `entropy` is highest.",
+        description="Which part stays: a side or corner, where `attention` or `entropy` is highest, or every `face` "
+        "that fits, the largest first (needs the setting `face_model`; without a face, `attention`).",
     )
     focus: Focus | None = Field(default=None, description="The point to keep in view, instead of `gravity`.")
 
@@ -59,13 +75,27 @@ class Crop(ImageNode):
         return outline.sized(*self._size(outline))
 
     def demand(self, outline: Outline, wanted: float) -> float:
-        return wanted
+        cuts = self._seeks_faces and self._size(outline) != (outline.width, outline.height)
+        return max(wanted, look_scale(outline)) if cuts else wanted
 
     def apply(self, image: Picture, beside: Mapping[str, Picture]) -> Picture:
         if self.region:
             return image.cropped(self._rectangle(image.outline, self.region))
         size = self._size(image.outline)
+        if self._seeks_faces:
+            return self._cut_to_faces(image, *size)
         return image.windowed(*size, self.gravity, self.focus.point if self.focus else None)
+
+    @property
+    def _seeks_faces(self) -> bool:
+        return self.gravity == "face" and not self.focus and not self.region
+
+    def _cut_to_faces(self, image: Picture, width: int, height: int) -> Picture:
+        find = finder(self._face_model)
+        if (width, height) == (image.outline.width, image.outline.height):
+            return image
+        held = image.held()
+        return cut_to(held, width, height, find.faces(held))
 
     def _size(self, outline: Outline) -> tuple[int, int]:
         if self.region:
@@ -87,6 +117,11 @@ class Crop(ImageNode):
         width = min(_pixels(region.width, outline.width), outline.width - left)
         height = min(_pixels(region.height, outline.height), outline.height - top)
         return Window(left, top, max(1, width), max(1, height))
+
+
+def _percent(length: int | str) -> float:
+    """The percentage that is written, 0 where pixels are."""
+    return 0.0 if isinstance(length, int) else float(length.rstrip("%"))
 
 
 def _pixels(length: int | str, side: int) -> int:

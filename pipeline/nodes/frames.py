@@ -35,6 +35,8 @@ class Frames(ImageNode):
     def _has_one_way(self) -> Self:
         if self.frame is not None and (self.start, self.end, self.every) != (0, -1, 1):
             raise ValueError("frames takes either frame, or start, end and every")
+        if (self.start < 0) == (self.end < 0) and self.end < self.start:
+            raise ValueError(f"end {self.end} lies before start {self.start}")
         return self
 
     def reach(self, outline: Outline) -> Outline:

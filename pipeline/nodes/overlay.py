@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from pipeline.imaging.overlay import Blend, layered
 from pipeline.imaging.picture import Window, window_at
@@ -47,6 +47,13 @@ class Layer(BaseModel):
     )
     opacity: Fraction = Field(default=1.0, description="0 invisible, 1 as it is.")
     blend: Blend = Field(default="over", description="How its colours mix with those under it.")
+
+    @field_validator("width")
+    @classmethod
+    def _can_be_seen(cls, width: int | str | None) -> int | str | None:
+        if isinstance(width, str) and float(width.rstrip("%")) == 0:
+            raise ValueError("a layer without width shows nothing")
+        return width
 
     def size(self, layer: Outline, base: Outline) -> tuple[int, int]:
         if self.width is None:

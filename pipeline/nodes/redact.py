@@ -6,30 +6,42 @@ from math import ceil, floor
 from typing import TYPE_CHECKING, Literal
 
 import pyvips
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from pipeline.errors import NodeInvalid
 from pipeline.imaging.blurring import blurred
 from pipeline.imaging.credits import only_credits
-from pipeline.imaging.picture import Window
-from pipeline.nodes.base import Colour, ImageNode
+from pipeline.imaging.faces import finder
+from pipeline.imaging.picture import Outline, Picture, Window
+from pipeline.nodes.base import Colour, FaceNode, ImageNode
 from pipeline.nodes.crop import Region
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Self
 
-    from pipeline.imaging.picture import Outline, Picture
+    from pipeline.imaging.faces import Finder
+
+LOOK = 1280
+"""Pixels of the longer side that faces are looked for in: who is to be hidden may be small."""
+MARGIN = 0.25
+"""What is hidden around a face on every side, in its widths and heights: hair and ears tell much."""
 
 
-class Redact(ImageNode):
-    """Hides regions of the picture and drops metadata that may hold a small copy; only `fill` leaves no trace."""
+class Redact(FaceNode, ImageNode):
+    """Hides regions or faces and drops metadata that may hold a small copy; only `fill` leaves no trace."""
 
     type: Literal["redact"]
     regions: tuple[Region, ...] = Field(
-        min_length=1,
+        default=(),
         max_length=64,
         description="Rectangles to hide, in pixels or percentages of the picture as shown, such as "
         '`{left: 10%, top: 40, width: 200, height: "25%"}`; fractions of a pixel are hidden whole.',
+    )
+    faces: bool = Field(
+        default=False,
+        description="Hide the faces too that are found with the setting `face_model`, in every frame; one that is not "
+        "found stays visible.",
     )
     mode: Literal["pixelate", "blur", "fill"] = Field(
         default="fill",
@@ -47,24 +59,23 @@ class Redact(ImageNode):
             raise ValueError("nothing may shine through what is redacted: write the colour as #rrggbb")
         return colour
 
-    @field_validator("regions")
-    @classmethod
-    def _have_an_extent(cls, regions: tuple[Region, ...]) -> tuple[Region, ...]:
-        if any(_exact(side, 100) == 0 for region in regions for side in (region.width, region.height)):
-            raise ValueError("a region without width or height hides nothing")
-        return regions
+    @model_validator(mode="after")
+    def _hides_something(self) -> Self:
+        if not self.regions and not self.faces:
+            raise ValueError("redact needs regions, or faces: true")
+        return self
 
     def reach(self, outline: Outline) -> Outline:
         self._windows(outline)
         return outline
 
     def apply(self, image: Picture, beside: Mapping[str, Picture]) -> Picture:
-        windows = self._windows(image.outline)
+        windows, find = self._windows(image.outline), finder(self._face_model) if self.faces else None
         whole = image.settled()
         # What is hidden with the help of its own pixels is read twice.
-        whole = whole if self.mode == "fill" else whole.held()
+        whole = whole if self.mode == "fill" and not find else whole.held()
         bare = whole.with_pixels(only_credits(whole.pixels))
-        return bare.each_frame(lambda frame: self._hidden(frame, windows))
+        return bare.each_frame(lambda frame: self._hidden(frame, [*windows, *(_on_faces(frame, find) if find else ())]))
 
     def _windows(self, outline: Outline) -> list[Window]:
         return [_window(region, number, outline) for number, region in enumerate(self.regions, 1)]
@@ -91,6 +102,11 @@ def _window(region: Region, number: int, outline: Outline) -> Window:
     right = min(outline.width, ceil(left + _exact(region.width, outline.width)))
     bottom = min(outline.height, ceil(top + _exact(region.height, outline.height)))
     return Window(floor(left), floor(top), right - floor(left), bottom - floor(top))
+
+
+def _on_faces(frame: pyvips.Image, find: Finder) -> list[Window]:
+    outline = Outline(frame.width, frame.height)
+    return [face.window(outline, MARGIN) for face in find.faces(Picture(frame, outline), LOOK)]
 
 
 def _exact(length: int | str, side: int) -> float:

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, model_validator
 
-from pipeline.imaging.picture import INTERESTS, Gravity, window_at
-from pipeline.nodes.base import Colour, Focus, ImageNode, Pixel
+from pipeline.imaging.faces import cut_to, finder, look_scale, near
+from pipeline.imaging.picture import INTERESTS, window_at
+from pipeline.nodes.base import Colour, FaceGravity, FaceNode, Focus, ImageNode, Pixel
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,7 +20,7 @@ Fit = Literal["contain", "cover", "fill", "inside", "outside"]
 EXACT: frozenset[str] = frozenset({"contain", "cover", "fill"})
 
 
-class Resize(ImageNode):
+class Resize(FaceNode, ImageNode):
     """Scales the picture to a width, a height or a box; the aspect ratio stays except with `fit: fill`."""
 
     type: Literal["resize"]
@@ -35,7 +36,11 @@ class Resize(ImageNode):
         description="Whether a smaller picture grows; left out, it does only where the box is exact "
         "(cover, contain, fill). A drawing (svg, pdf) stays sharp when it grows.",
     )
-    gravity: Gravity = Field(default="center", description="Which part `cover` keeps and where `contain` puts it.")
+    gravity: FaceGravity = Field(
+        default="center",
+        description="Which part `cover` keeps and where `contain` puts it; `face` keeps every face that fits, the "
+        "largest first (needs the setting `face_model`; without a face, `attention`).",
+    )
     focus: Focus | None = Field(default=None, description="The point `cover` keeps in view, instead of `gravity`.")
     background: Colour = Field(default=(255, 255, 255), description="What `contain` pads with, `#rrggbb[aa]`.")
 
@@ -48,12 +53,18 @@ class Resize(ImageNode):
     def reach(self, outline: Outline) -> Outline:
         scaled = outline.sized(*self._scaled_size(outline))
         box = self._box(scaled)
-        alpha = outline.alpha or (self.fit == "contain" and len(self.background) == 4)
+        pads = self.fit == "contain" and box != (scaled.width, scaled.height)
+        alpha = outline.alpha or (pads and len(self.background) == 4)
         return type(outline)(*box, outline.frames, alpha, outline.format, outline.orientation)
 
     def demand(self, outline: Outline, wanted: float) -> float:
         width, height = self._scaled_size(outline)
-        scale = max(width / outline.width, height / outline.height)
+        changes = self._box(outline.sized(width, height)) != (width, height)
+        # What is scaled down further needs no pixels between, except to be padded.
+        needed = 1.0 if changes and self.fit == "contain" else wanted
+        scale = max(width / outline.width, height / outline.height) * needed
+        if self._seeks_faces and changes:
+            scale = max(scale, look_scale(outline))
         return scale if outline.vector else min(1.0, scale)
 
     def scales_only(self, outline: Outline) -> bool:
@@ -61,6 +72,8 @@ class Resize(ImageNode):
         return self._box(outline.sized(*size)) == size and self.fit != "fill"
 
     def apply(self, image: Picture, beside: Mapping[str, Picture]) -> Picture:
+        if self._seeks_faces:
+            return self._cut_to_faces(image)
         scaled = image.scaled(*self._scaled_size(image.outline))
         box = self._box(scaled.outline)
         if box == (scaled.outline.width, scaled.outline.height):
@@ -68,6 +81,18 @@ class Resize(ImageNode):
         if self.fit == "contain":
             return self._padded(scaled, *box)
         return scaled.windowed(*box, self.gravity, self.focus.point if self.focus else None)
+
+    @property
+    def _seeks_faces(self) -> bool:
+        return self.gravity == "face" and self.fit == "cover" and not self.focus
+
+    def _cut_to_faces(self, image: Picture) -> Picture:
+        find, size = finder(self._face_model), self._scaled_size(image.outline)
+        box = self._box(image.outline.sized(*size))
+        if box == size:
+            return image.scaled(*size)
+        held = near(image, *size)
+        return cut_to(held.scaled(*size), *box, find.faces(held))
 
     def _scaled_size(self, outline: Outline) -> tuple[int, int]:
         across = self.width / outline.width if self.width else None
@@ -90,7 +115,6 @@ class Resize(ImageNode):
         return scaled.width, scaled.height
 
     def _padded(self, scaled: Picture, width: int, height: int) -> Picture:
-        whole = scaled.settled()
-        gravity = self.gravity if self.gravity not in INTERESTS else "center"
-        spot = window_at(whole.outline.sized(width, height), whole.outline.width, whole.outline.height, gravity)
-        return whole.padded(spot, width, height, self.background)
+        gravity = self.gravity if self.gravity not in INTERESTS | {"face"} else "center"
+        spot = window_at(scaled.outline.sized(width, height), scaled.outline.width, scaled.outline.height, gravity)
+        return scaled.padded(spot, width, height, self.background)

@@ -112,7 +112,7 @@ class Srcset(SpreadNode):
             made = donor.scaled(width, height).upright()
             # Brought to sRGB once for all files; a wished profile is reached from the colours there are.
             made = made if made.wish.profile else made.in_srgb()
-            made = replace(made, pixels=made.pixels.copy_memory(), streaming=False)
+            made = replace(made, pixels=made.pixels.copy_memory(), streaming=False, scaling=None)
             yield made
             if donor is image:
                 donor = made

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, ClassVar, Literal
+from math import inf
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from pipeline.artifacts import Artifact
     from pipeline.imaging.picture import Picture
 
+MediaRange = Annotated[str, Field(pattern=r"^(\*|[A-Za-z0-9.+-]+)/(\*|[A-Za-z0-9.+-]+)$")]
 BOUNDED = ("size", "width", "height", "pixels", "frames")
 
 
@@ -25,7 +27,9 @@ class Verify(FactNode):
     """Fails unless the file keeps to every rule given; with `on_error: skip` it is left out instead."""
 
     type: Literal["verify"]
-    types: tuple[str, ...] = Field(default=(), description="Media types that may pass, `image/png` or `image/*`.")
+    types: tuple[MediaRange, ...] = Field(
+        default=(), description="Media types that may pass, `image/png` or `image/*`."
+    )
     min_size: Bytes | None = Field(default=None, description="Fewest bytes, such as 10KB.")
     max_size: Bytes | None = Field(default=None, description="Most bytes, such as 25MB.")
     min_width: Pixel | None = Field(default=None, description="Pixels, as shown.")
@@ -53,7 +57,22 @@ class Verify(FactNode):
             raise ValueError("an aspect ratio has no zero side")
         if not self.types and not self.aspect and all(self._bounds(name) == (None, None) for name in BOUNDED):
             raise ValueError("verify needs at least one rule")
+        self._check_area()
         return self
+
+    def _check_area(self) -> None:
+        """Refuse sides that no number of pixels and no aspect ratio within the rules could have."""
+        most = (self.max_width or inf) * (self.max_height or inf)
+        if self.min_pixels and most < self.min_pixels:
+            raise ValueError("nothing can pass: max_width x max_height is less than min_pixels")
+        if self.max_pixels and (self.min_width or 1) * (self.min_height or 1) > self.max_pixels:
+            raise ValueError("nothing can pass: min_width x min_height is more than max_pixels")
+        if self.aspect:
+            widest = self.max_width / (self.min_height or 1) if self.max_width else inf
+            narrowest = (self.min_width or 1) / self.max_height if self.max_height else 0.0
+            wanted = _ratio(self.aspect)
+            if wanted * (1 + self.tolerance) < narrowest or wanted * (1 - self.tolerance) > widest:
+                raise ValueError(f"nothing can pass: no sides within the rules are {self.aspect}")
 
     def observe(self, file: Artifact, image: Picture | None) -> Facts:
         """`{"passed": true}`; raises `VerificationFailed` with the first rule that is broken."""
@@ -87,10 +106,14 @@ class Verify(FactNode):
         if file.image is None:
             yield f"aspect: the file is {file.mime}, not an image"
             return
-        across, down = (float(side) for side in self.aspect.split(":"))
-        found, wanted = file.image.width / file.image.height, across / down
+        found, wanted = file.image.width / file.image.height, _ratio(self.aspect)
         if abs(found / wanted - 1) > self.tolerance:
             yield f"aspect: {file.image.width}:{file.image.height} is not {self.aspect} within {self.tolerance:.2%}"
 
     def _bounds(self, name: str) -> tuple[int | None, int | None]:
         return getattr(self, f"min_{name}"), getattr(self, f"max_{name}")
+
+
+def _ratio(aspect: str) -> float:
+    across, down = (float(side) for side in aspect.split(":"))
+    return across / down

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -24,7 +24,7 @@ class Watermark(ImageNode):
     )
     position: Compass = Field(default="bottom-right", description="Where the mark sits.")
     margin: int = Field(default=16, ge=0, le=10_000, description="Distance from the edges, pixels.")
-    scale: Fraction | None = Field(
+    scale: Annotated[float, Field(gt=0, le=1)] | None = Field(
         default=None, description="Width of the mark as a fraction of the picture's; left out, its own size."
     )
     opacity: Fraction = Field(default=1.0, description="0 invisible, 1 as it is.")

@@ -13,7 +13,12 @@ from pipeline.records.answers import Answers
 from pipeline.records.durability import warnings_about
 from pipeline.records.files import Files
 from pipeline.records.groups import Groups
+from pipeline.records.letters import Letters
+from pipeline.records.retention import Retention
 from pipeline.records.runs import Runs
+from pipeline.records.schedules import Schedules
+from pipeline.records.series import Series
+from pipeline.records.sweeps import Sweeps
 from pipeline.records.uploads import Uploads
 from pipeline.records.workers import Workers
 
@@ -27,9 +32,14 @@ class Records:
         self.uploads = Uploads(client, prefix, event_cap)
         self.files = Files(client, prefix, event_cap)
         self.runs = Runs(client, prefix, event_cap)
+        self.letters = Letters(client, prefix, event_cap)
         self.groups = Groups(client, prefix, event_cap)
         self.answers = Answers(client, prefix, event_cap)
         self.workers = Workers(client, prefix, event_cap)
+        self.schedules = Schedules(client, prefix, event_cap)
+        self.series = Series(client, prefix, event_cap)
+        self.sweeps = Sweeps(client, prefix, event_cap)
+        self.retention = Retention(client, prefix, event_cap)
 
     async def check(self) -> None:
         """Return when the server answers; raises `RecordsUnavailable`."""

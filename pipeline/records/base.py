@@ -57,12 +57,9 @@ return rows
 )
 
 DUE_LUA = """
-local index, root = P .. take(), P .. take()
-local rows = {}
-for _, id in ipairs(redis.call('ZRANGEBYSCORE', index, '-inf', take(), 'LIMIT', 0, take())) do
-  rows[#rows + 1] = redis.call('GET', root .. id)
+local function due(index, before, passed, limit)
+  return redis.call('ZRANGEBYSCORE', index, '-inf', before, 'LIMIT', passed, limit)
 end
-return rows
 """
 
 

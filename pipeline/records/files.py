@@ -1,4 +1,4 @@
-"""Finished files by project and by the day they expire."""
+"""Finished files by project, by when those that were sent in were stored, and by the day they expire."""
 
 from __future__ import annotations
 
@@ -16,20 +16,23 @@ local function put_file(file)
   redis.call('SET', P .. 'file:' .. file.id, file.text)
   redis.call('ZADD', P .. 'files:' .. file.project, file.created, file.id)
   if file.expires ~= '' then redis.call('ZADD', P .. 'expiring:files', file.expires, file.id) end
+  if file.kept ~= '' then redis.call('ZADD', P .. 'stored:' .. file.project, file.kept, file.id) end
 end
 
 local function drop_file(id)
   local text = redis.call('GET', P .. 'file:' .. id)
   if not text then return nil end
+  local project = cjson.decode(text).project
   redis.call('DEL', P .. 'file:' .. id)
-  redis.call('ZREM', P .. 'files:' .. cjson.decode(text).project, id)
+  redis.call('ZREM', P .. 'files:' .. project, id)
+  redis.call('ZREM', P .. 'stored:' .. project, id)
   redis.call('ZREM', P .. 'expiring:files', id)
   return text
 end
 
 local function take_file()
   return {id = take(), project = take(), text = take(), created = take(), expires = take(), stored = take(),
-    facts = take()}
+    kept = take(), facts = take()}
 end
 """
 
@@ -42,10 +45,11 @@ if redis.call('EXISTS', P .. 'file:' .. file.id) == 0 then put_file(file) end
 )
 
 STORE_LUA = """
-local id, seen, text, project, at, facts = take(), take(), take(), take(), take(), take()
+local id, seen, text, project, kept, at, facts = take(), take(), take(), take(), take(), take(), take()
 if redis.call('GET', P .. 'file:' .. id) ~= seen then return 0 end
 redis.call('SET', P .. 'file:' .. id, text)
 redis.call('ZREM', P .. 'expiring:files', id)
+if kept ~= '' then redis.call('ZADD', P .. 'stored:' .. project, kept, id) end
 emit('file.stored', project, id, at, facts)
 return 1
 """
@@ -69,6 +73,28 @@ emit('file.deleted', file.project, id, at, facts)
 return text
 """
 )
+
+# An id without a record would stand at the head of the index for ever.
+EXPIRED_LUA = (
+    DUE_LUA
+    + """
+local rows, index = {}, P .. 'expiring:files'
+for _, id in ipairs(due(index, take(), take(), take())) do
+  local text = redis.call('GET', P .. 'file:' .. id)
+  if text then rows[#rows + 1] = text else redis.call('ZREM', index, id) end
+end
+return rows
+"""
+)
+
+WITHIN_LUA = """
+local index, verb, from, to = P .. take(), take(), take(), take()
+local rows = {}
+for _, id in ipairs(redis.call(verb, index, from, to, 'LIMIT', take(), take())) do
+  rows[#rows + 1] = redis.call('GET', P .. 'file:' .. id)
+end
+return rows
+"""
 
 
 class Files(Room):
@@ -97,7 +123,7 @@ class Files(Room):
             if file.stored_at is not None:
                 return file
             stored = file.model_copy(update={"stored_at": at, "expires_at": None})
-            change = (stored.model_dump_json(), file.project, at.isoformat(), file_facts(stored))
+            change = (stored.model_dump_json(), file.project, _kept(stored), at.isoformat(), file_facts(stored))
             if await self._call(STORE_LUA, file_id, seen, *change):
                 return stored
 
@@ -115,9 +141,25 @@ class Files(Room):
         text = await self._call(DELETE_LUA, file_id, now().isoformat())
         return read_file(text) if text else None
 
-    async def expired(self, before: datetime, limit: int = 100) -> list[File]:
-        """Files that were not stored by `before`, the longest overdue first."""
-        texts = await self._call(DUE_LUA, "expiring:files", "file:", score(before), limit)
+    async def expired(self, before: datetime, limit: int = 100, passed: int = 0) -> list[File]:
+        """Files that were not stored by `before`, the longest overdue first, without the first `passed`."""
+        return [read_file(text) for text in await self._call(EXPIRED_LUA, score(before), passed, limit)]
+
+    async def stored(
+        self, project: str, after: datetime, until: datetime, limit: int = 100, passed: int = 0, newest: bool = False
+    ) -> list[File]:
+        """Files sent in, no outputs, that were stored after `after` and not after `until`, in the order of that."""
+        bounds = (f"({score(after)}", str(score(until)))
+        verb, ends = ("ZREVRANGEBYSCORE", bounds[::-1]) if newest else ("ZRANGEBYSCORE", bounds)
+        texts = await self._call(WITHIN_LUA, f"stored:{project}", verb, *ends, passed, limit)
+        return [read_file(text) for text in texts if text]
+
+    async def made(
+        self, project: str, since: datetime, before: datetime, limit: int = 100, passed: int = 0
+    ) -> list[File]:
+        """Every file made from `since` on and before `before`, the oldest first, without the first `passed`."""
+        ends = (str(score(since)), f"({score(before)}")
+        texts = await self._call(WITHIN_LUA, f"files:{project}", "ZRANGEBYSCORE", *ends, passed, limit)
         return [read_file(text) for text in texts if text]
 
     async def list(self, project: str, cursor: str | None = None, limit: int = 50) -> Page[File]:
@@ -146,8 +188,14 @@ def file_arguments(file: File) -> list[Argument]:
         score(file.created_at),
         score(file.expires_at) if file.expires_at else "",
         file.stored_at.isoformat() if file.stored_at else "",
+        _kept(file),
         file_facts(file),
     ]
+
+
+def _kept(file: File) -> Argument:
+    """Its place among the files that were sent in and stored, "" for one that is not among them."""
+    return score(file.stored_at) if file.stored_at and file.run is None else ""
 
 
 def file_facts(file: File) -> bytes:

@@ -12,12 +12,16 @@ from typing import Any
 
 import orjson
 
-from pipeline.errors import RunEnded, RunNotEnded, RunNotFound
+from pipeline.errors import RunEnded, RunNotEnded, RunNotFound, WorkerLost
 from pipeline.events import facts_text
-from pipeline.model import ENDED, File, NodeState, Output, Page, Problem, Run, RunStatus, now
+from pipeline.model import ENDED, File, LetterReason, NodeState, Output, Page, Problem, Run, RunStatus, Try, now
 from pipeline.records.base import PAGE_LUA, Argument, Room, decode_cursor, flat, paged, score
-from pipeline.records.files import FILES_LUA, file_arguments
+from pipeline.records.files import FILES_LUA, file_arguments, read_file
+from pipeline.records.queue import ENQUEUE_LUA, Slip
+from pipeline.records.series import SERIES_LUA
 
+MOST_TRIES = 20
+"""Times a run was begun that are kept."""
 NODE_EVENTS = {
     "running": "node.started",
     "completed": "node.completed",
@@ -25,7 +29,10 @@ NODE_EVENTS = {
     "skipped": "node.skipped",
 }
 
-RUN_LUA = """
+RUN_LUA = (
+    SERIES_LUA
+    + f"local MOST_TRIES = {MOST_TRIES}\n"
+    + """
 local function known(id)
   local row = redis.call('HMGET', P .. 'run:' .. id, 'project', 'flow', 'status', 'attempt', 'created')
   if not row[1] then return nil end
@@ -51,11 +58,15 @@ local function index(verb, run, status, place)
   end
 end
 
+local ended = {completed = true, failed = true, cancelled = true}
+
 local function move(run, status, place)
   redis.call('HSET', P .. 'run:' .. run.id, 'status', status)
   index('ZADD', run, status, place)
   if run.status ~= status then index('ZREM', run, run.status) end
+  series.moved(run, run.status, status)
   run.status = status
+  if ended[status] then ring(run.id) end
 end
 
 local function tell(type, run, at, facts)
@@ -66,6 +77,51 @@ end
 
 local function whole(id)
   return {redis.call('HGETALL', P .. 'run:' .. id), redis.call('HGETALL', P .. 'run:' .. id .. ':nodes')}
+end
+
+-- What is kept of the times the run was begun; the one under way lies apart, in `worker` and `begun`.
+local function keep_try(key, try)
+  local tries = cjson.decode(redis.call('HGET', key, 'tries') or '[]')
+  tries[#tries + 1] = try
+  while #tries > MOST_TRIES do table.remove(tries, 1) end
+  redis.call('HSET', key, 'tries', cjson.encode(tries))
+end
+
+local function end_try(run, at, problem)
+  local key = P .. 'run:' .. run.id
+  local row = redis.call('HMGET', key, 'worker', 'begun')
+  if not row[2] then return end
+  local fault = cjson.null
+  if problem ~= '' then fault = cjson.decode(problem) end
+  keep_try(key, {attempt = tonumber(run.attempt), worker = row[1] or '', started_at = row[2], ended_at = at,
+    error = fault})
+  redis.call('HDEL', key, 'worker', 'begun')
+end
+
+local function index_letter(verb, id, row, place)
+  local all = P .. 'letters:' .. row[1]
+  local flow, code = ':flow:' .. row[2], ':code:' .. row[3]
+  for _, key in ipairs({P .. 'letters', all, all .. flow, all .. code, all .. flow .. code}) do
+    if verb == 'ZADD' then redis.call('ZADD', key, place, id) else redis.call('ZREM', key, id) end
+  end
+end
+
+local function drop_letter(id, at, how, note)
+  local key = P .. 'letter:' .. id
+  local row = redis.call('HMGET', key, 'project', 'flow', 'code')
+  if not row[1] then return false end
+  index_letter('ZREM', id, row)
+  redis.call('DEL', key)
+  emit('letter.resolved', row[1], id, at, cjson.encode({flow = row[2], code = row[3], how = how, note = note}))
+  return true
+end
+
+local function keep_letter(run, at, place, reason, problem)
+  local key, code = P .. 'letter:' .. run.id, cjson.decode(problem).code
+  if redis.call('EXISTS', key) == 1 then return end
+  redis.call('HSET', key, 'project', run.project, 'flow', run.flow, 'code', code, 'reason', reason, 'added_at', at)
+  index_letter('ZADD', run.id, {run.project, run.flow, code}, place)
+  tell('letter.added', run, at, {reason = reason, error = cjson.decode(problem)})
 end
 
 local function take_nodes()
@@ -83,26 +139,37 @@ local function merge(run, nodes, at)
     local before = redis.call('HGET', key, node.name)
     redis.call('HSET', key, node.name, node.text)
     local news = not before or cjson.decode(before).status ~= node.status
+    if news then series.node(node.text) end
     if news and node.event ~= '' then emit(node.event, run.project, run.id, at, node.facts) end
   end
 end
 """
+)
 
 CREATE_LUA = (
     RUN_LUA
+    + ENQUEUE_LUA
     + """
-local run = {id = take(), project = take(), flow = take(), status = take(), attempt = take(), created = take()}
-local text, at = take(), take()
+local run = {id = take(), project = take(), flow = take(), status = take(), attempt = take(), created = take(),
+  queue = take()}
+local text, files, at, slip = take(), take(), take(), take_slip()
 local key = P .. 'run:' .. run.id
-if redis.call('EXISTS', key) == 1 then return end
+if redis.call('EXISTS', key) == 1 then return 1 end
 redis.call('HSET', key, 'text', text, 'project', run.project, 'flow', run.flow, 'status', run.status,
-  'attempt', run.attempt, 'created', run.created)
+  'attempt', run.attempt, 'created', run.created, 'files', files,
+  'queue', run.queue)
 redis.call('ZADD', P .. 'runs:' .. run.project, run.created, run.id)
 redis.call('ZADD', P .. 'runs:' .. run.project .. ':flow:' .. run.flow, run.created, run.id)
 index('ZADD', run, run.status)
+series.moved(run, nil, run.status)
 tell('run.queued', run, at)
+-- The run is on record by now, so whatever ails the queue must not be told as a refusal.
+if not slip or pcall(enqueue, slip) then return 1 end
+return 0
 """
 )
+
+ENQUEUE_ONE_LUA = ENQUEUE_LUA + "return enqueue(take_slip())"
 
 GET_LUA = RUN_LUA + "return whole(take())"
 
@@ -119,14 +186,20 @@ return rows
 START_LUA = (
     RUN_LUA
     + """
-local id, attempt, at = take(), take(), take()
+local id, attempt, at, worker, lost = take(), take(), take(), take(), take()
 local run = turn(id, attempt, {queued = true, running = true})
 if not run then return false end
+end_try(run, at, lost)
 redis.call('HSETNX', P .. 'run:' .. id, 'started_at', at)
+redis.call('HSET', P .. 'run:' .. id, 'worker', worker, 'begun', at)
 redis.call('DEL', P .. 'run:' .. id .. ':nodes')
 move(run, 'running')
 tell('run.started', run, at)
-return whole(id)
+local files = {}
+for file in string.gmatch(redis.call('HGET', P .. 'run:' .. id, 'files') or '', '%S+') do
+  files[#files + 1] = redis.call('GET', P .. 'file:' .. file)
+end
+return {whole(id), files}
 """
 )
 
@@ -154,6 +227,7 @@ for _ = 1, tonumber(take()) do
   emit('file.stored', file.project, file.id, at, file.facts)
 end
 move(run, 'completed')
+series.stored(run, tonumber(take()))
 tell('run.completed', run, at, {outputs = #cjson.decode(outputs)})
 return whole(id)
 """
@@ -162,22 +236,30 @@ return whole(id)
 FAIL_LUA = (
     RUN_LUA
     + """
-local id, attempt, at, problem = take(), take(), take(), take()
+local id, attempt, at, problem, place, reason, lost, history = take(), take(), take(), take(), take(), take(), take(),
+  cjson.decode(take())
 local run = turn(id, attempt, {queued = true, running = true, waiting = true})
 if not run then return false end
-redis.call('HSET', P .. 'run:' .. id, 'error', problem, 'finished_at', at)
+local key, seen = P .. 'run:' .. id, {}
+end_try(run, at, lost)
+for _, try in ipairs(cjson.decode(redis.call('HGET', key, 'tries') or '[]')) do
+  seen[try.attempt .. ':' .. try.worker] = true
+end
+for _, try in ipairs(history) do
+  if not seen[try.attempt .. ':' .. try.worker] then keep_try(key, try) end
+end
+redis.call('HSET', key, 'error', problem, 'finished_at', at)
 merge(run, take_nodes(), at)
 move(run, 'failed')
+series.failed(run, problem)
 tell('run.failed', run, at, {error = cjson.decode(problem)})
+if reason ~= '' then keep_letter(run, at, place, reason, problem) end
 return whole(id)
 """
 )
 
-ENDED_LUA = "local ended = {completed = true, failed = true, cancelled = true}\n"
-
 CANCEL_LUA = (
     RUN_LUA
-    + ENDED_LUA
     + """
 local id, at = take(), take()
 local run = known(id)
@@ -192,7 +274,6 @@ return whole(id)
 
 RETRY_LUA = (
     RUN_LUA
-    + ENDED_LUA
     + FILES_LUA
     + """
 local id, at, place = take(), take(), take()
@@ -200,6 +281,8 @@ local run = known(id)
 if not run then return 'missing' end
 if not ended[run.status] then return run.status end
 local key = P .. 'run:' .. id
+drop_letter(id, at, 'retried', '')
+end_try(run, redis.call('HGET', key, 'finished_at') or at, '')
 run.attempt = redis.call('HINCRBY', key, 'attempt', 1)
 redis.call('HDEL', key, 'outputs', 'facts', 'error', 'started_at', 'finished_at')
 for _, file in ipairs(redis.call('SMEMBERS', key .. ':files')) do drop_file(file) end
@@ -213,9 +296,10 @@ return whole(id)
 RELEASE_LUA = (
     RUN_LUA
     + """
-local id, attempt, at, place = take(), take(), take(), take()
+local id, attempt, at, place, problem = take(), take(), take(), take(), take()
 local run = turn(id, attempt, {running = true})
 if not run then return false end
+end_try(run, at, problem)
 redis.call('HDEL', P .. 'run:' .. id, 'started_at')
 redis.call('DEL', P .. 'run:' .. id .. ':nodes')
 move(run, 'queued', place)
@@ -241,30 +325,51 @@ for i = 2, #ARGV do counts[#counts + 1] = redis.call('ZCARD', root .. take()) en
 return counts
 """
 
+LOST = Problem(code=WorkerLost.code, message=WorkerLost.sentence).model_dump_json()
+"""What ails a try that nobody ended."""
 STATUSES: tuple[RunStatus, ...] = ("queued", "running", "waiting", "completed", "failed", "cancelled")
 
 
 class Runs(Room):
     """The runs of every project; None from a step means that it was not its turn, and nothing changed."""
 
-    async def create(self, run: Run) -> None:
-        """Keep a new run and log `run.queued`; one of that id which is already there stays as it is."""
+    async def create(self, run: Run, slip: Slip | None = None) -> bool:
+        """Keep a new run, log `run.queued` and put its slip into the queue, all in one step.
+
+        One of that id which is already there stays as it is. False when the run is kept and the queue took nothing.
+        """
         place = score(run.created_at)
-        apart = {"status", "attempt", "started_at", "finished_at", "outputs", "facts", "error"}
+        apart = {"tries", "status", "attempt", "started_at", "finished_at", "outputs", "facts", "error"}
         text = run.model_dump_json(exclude=apart)
-        fields = (run.id, run.project, run.flow, run.status, run.attempt, place)
-        await self._call(CREATE_LUA, *fields, text, run.created_at.isoformat())
+        fields = (run.id, run.project, run.flow, run.status, run.attempt, place, run.queue)
+        files = " ".join(run_files(run))
+        return bool(await self._call(CREATE_LUA, *fields, text, files, run.created_at.isoformat(), *(slip or ("",))))
+
+    async def enqueue(self, slip: Slip) -> bool:
+        """Put a slip into the queue; False when it is there already."""
+        return bool(await self._call(ENQUEUE_ONE_LUA, *slip))
 
     async def get(self, run_id: str) -> Run:
         """The run as it stands; raises `RunNotFound`."""
         fields, nodes = await self._call(GET_LUA, run_id)
         if not fields:
             raise RunNotFound(id=run_id)
-        return _read((fields, nodes))
+        return read_run((fields, nodes))
 
-    async def start(self, run_id: str, attempt: int, at: datetime) -> Run | None:
+    async def start(self, run_id: str, attempt: int, at: datetime, worker: str = "") -> Run | None:
         """Begin this attempt, or begin it again after its worker was lost; None when it is no longer its turn."""
-        return _step(await self._call(START_LUA, run_id, attempt, at.isoformat()))
+        begun = await self.begin(run_id, attempt, at, worker)
+        return begun[0] if begun else None
+
+    async def begin(
+        self, run_id: str, attempt: int, at: datetime, worker: str = ""
+    ) -> tuple[Run, Mapping[str, File]] | None:
+        """The same as `start`, with those of its input files that are there, by id."""
+        found = await self._call(START_LUA, run_id, attempt, at.isoformat(), worker, LOST)
+        if not found:
+            return None
+        files = [read_file(text) for text in found[1] if text]
+        return read_run(found[0]), {file.id: file for file in files}
 
     async def mark(self, run_id: str, attempt: int, states: Mapping[str, NodeState]) -> None:
         """Note how far some nodes have come, with an event for each that changed; nothing when it is not its turn."""
@@ -279,27 +384,36 @@ class Runs(Room):
         files: Sequence[File],
         at: datetime,
         facts: Mapping[str, Any] | None = None,
+        stored: float = 0,
     ) -> Run | None:
-        """Complete the run and make its output files appear, in one step; None when it is not running this attempt."""
+        """Complete the run and make its output files appear, in one step; None when it is not running this attempt.
+
+        `stored` is how many seconds it took to put their bytes into storage.
+        """
         listed = orjson.dumps([output.model_dump() for output in outputs])
         made = flat(file_arguments(file) for file in files)
         found = orjson.dumps(facts or {})
-        arguments = (run_id, attempt, at.isoformat(), listed, found, *_node_arguments(nodes), *made)
+        arguments = (run_id, attempt, at.isoformat(), listed, found, *_node_arguments(nodes), *made, round(stored * 1e6))
         return _step(await self._call(COMMIT_LUA, *arguments))
 
     async def fail(
-        self, run_id: str, attempt: int, problem: Problem, nodes: Mapping[str, NodeState], at: datetime
+        self,
+        run_id: str,
+        attempt: int,
+        problem: Problem,
+        nodes: Mapping[str, NodeState],
+        at: datetime,
+        letter: LetterReason | None = None,
     ) -> Run | None:
-        """End the run with `problem`; None when it has ended or another attempt has begun."""
-        arguments = (run_id, attempt, at.isoformat(), problem.model_dump_json(), *_node_arguments(nodes))
-        return _step(await self._call(FAIL_LUA, *arguments))
+        """End the run with `problem`, as a dead letter if told why; None when it ended or another attempt has begun."""
+        return _step(await self._call(FAIL_LUA, *fail_arguments(run_id, attempt, problem, at, nodes, letter)))
 
     async def cancel(self, run_id: str, at: datetime) -> Run:
         """End a run that has not ended; raises `RunNotFound` or `RunEnded`."""
         row = await self._call(CANCEL_LUA, run_id, at.isoformat())
         if isinstance(row, bytes):
             raise _refusal(run_id, row.decode())
-        return _read(row)
+        return read_run(row)
 
     async def retry(self, run_id: str, at: datetime) -> Run:
         """Queue an ended run again as its next attempt; raises `RunNotFound` or `RunNotEnded`.
@@ -309,16 +423,17 @@ class Runs(Room):
         row = await self._call(RETRY_LUA, run_id, at.isoformat(), score(at))
         if isinstance(row, bytes):
             raise _refusal(run_id, row.decode())
-        return _read(row)
+        return read_run(row)
 
-    async def release(self, run_id: str, attempt: int, at: datetime) -> Run | None:
-        """Hand a running attempt back to the queue, as if it had not begun; None when it is not running."""
-        return _step(await self._call(RELEASE_LUA, run_id, attempt, at.isoformat(), score(at)))
+    async def release(self, run_id: str, attempt: int, at: datetime, problem: Problem | None = None) -> Run | None:
+        """Hand a running attempt back to the queue, `problem` being why; None when it is not running."""
+        fault = problem.model_dump_json() if problem else ""
+        return _step(await self._call(RELEASE_LUA, run_id, attempt, at.isoformat(), score(at), fault))
 
     async def stranded(self, before: datetime, limit: int = 100) -> list[Run]:
         """Runs that were queued by `before` and have not begun, the oldest first."""
         rows = await self._call(STRANDED_LUA, score(before), limit)
-        return [_read(row) for row in rows if row[0]]
+        return [read_run(row) for row in rows if row[0]]
 
     async def counts(self, project: str | None = None) -> dict[RunStatus, int]:
         """How many runs there are of each status, in a project or in all."""
@@ -338,7 +453,28 @@ class Runs(Room):
         filters = (("status", status), ("flow", flow))
         index = ":".join(["runs", project, *(part for pair in filters if pair[1] for part in pair if part)])
         rows = await self._call(LIST_LUA, index, *decode_cursor(cursor), limit + 1)
-        return paged(rows, limit, _read)
+        return paged(rows, limit, read_run)
+
+
+def run_files(run: Run) -> Sequence[str]:
+    """The ids of its input files, each once."""
+    return list(dict.fromkeys(id for group in run.inputs.values() for id in group))
+
+
+def fail_arguments(
+    run_id: str,
+    attempt: int,
+    problem: Problem,
+    at: datetime,
+    nodes: Mapping[str, NodeState],
+    letter: LetterReason | None,
+    history: Sequence[Try] | None = None,
+) -> list[Argument]:
+    """What `FAIL_LUA` takes; with a `history`, the try under way was lost with its worker."""
+    text = problem.model_dump_json()
+    lost, known = text if history is None else LOST, orjson.dumps([one.model_dump() for one in history or ()])
+    head = (run_id, attempt, at.isoformat(), text, score(at), letter or "", lost, known)
+    return [*head, *_node_arguments(nodes)]
 
 
 def _refusal(run_id: str, found: str) -> RunNotFound | RunEnded | RunNotEnded:
@@ -362,10 +498,11 @@ def _node_facts(name: str, state: NodeState) -> bytes:
 
 
 def _step(row: Any) -> Run | None:
-    return _read(row) if row else None
+    return read_run(row) if row else None
 
 
-def _read(row: Any) -> Run:
+def read_run(row: Any) -> Run:
+    """A run as a script of these records answers it."""
     fields, nodes = (_pairs(flat_pairs) for flat_pairs in row)
     run = orjson.loads(fields[b"text"])
     status = fields[b"status"].decode()
@@ -373,14 +510,24 @@ def _read(row: Any) -> Run:
         run[name] = fields[name.encode()].decode() if name.encode() in fields else None
     for name, nothing in (("outputs", b"[]"), ("facts", b"{}"), ("error", b"null")):
         run[name] = orjson.loads(fields.get(name.encode(), nothing))
+    run["tries"] = _tries(fields, run)
     states = run["nodes"] | {name.decode(): orjson.loads(text) for name, text in nodes.items()}
     run |= {"status": status, "attempt": int(fields[b"attempt"]), "nodes": _settled(status, states)}
     return Run.model_validate(run)
 
 
+def _tries(fields: Mapping[bytes, bytes], run: Mapping[str, Any]) -> list[Any]:
+    """The times it was begun; the last one ends with the run, unless the record says otherwise."""
+    tries: list[Any] = orjson.loads(fields.get(b"tries", b"[]"))
+    if b"begun" in fields:
+        began = {"worker": fields[b"worker"].decode(), "started_at": fields[b"begun"].decode()}
+        tries.append({"attempt": int(fields[b"attempt"]), "ended_at": run["finished_at"], **began})
+    return tries[-MOST_TRIES:]
+
+
 def _settled(status: str, states: dict[str, Any]) -> dict[str, Any]:
-    """Node states as they are told: what a cancelled run left open was cancelled with it."""
-    if status != "cancelled":
+    """Node states as they are told: what a run left open when it ended was cancelled with it."""
+    if status not in ("cancelled", "failed"):
         return states
     closed = ENDED | {"skipped"}
     return {n: s if s["status"] in closed else s | {"status": "cancelled"} for n, s in states.items()}

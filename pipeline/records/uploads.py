@@ -10,7 +10,7 @@ import orjson
 
 from pipeline.errors import UploadNotFound
 from pipeline.model import File, Upload, now
-from pipeline.records.base import Room, score
+from pipeline.records.base import DUE_LUA, Room, score
 from pipeline.records.files import FILES_LUA, file_arguments
 
 CREATE_LUA = """
@@ -65,12 +65,23 @@ return 1
 
 DELETE_LUA = FORGET_LUA + "return forget_upload(take())"
 
-EXPIRED_LUA = """
-local rows = {}
-for _, id in ipairs(redis.call('ZRANGEBYSCORE', P .. 'expiring:uploads', '-inf', take(), 'LIMIT', 0, take())) do
-  rows[#rows + 1] = redis.call('HMGET', P .. 'upload:' .. id, 'text', 'offset')
+# An id without a record would stand at the head of the index for ever.
+EXPIRED_LUA = (
+    DUE_LUA
+    + """
+local rows, index = {}, P .. 'expiring:uploads'
+for _, id in ipairs(due(index, take(), take(), take())) do
+  local row = redis.call('HMGET', P .. 'upload:' .. id, 'text', 'offset')
+  if row[1] then rows[#rows + 1] = row else redis.call('ZREM', index, id) end
 end
 return rows
+"""
+)
+
+KNOWN_LUA = """
+local found = {}
+for i = 1, #ARGV do found[i] = redis.call('EXISTS', P .. 'upload:' .. take()) end
+return found
 """
 
 
@@ -110,10 +121,14 @@ class Uploads(Room):
         """Forget the upload; whether it was there."""
         return bool(await self._call(DELETE_LUA, upload_id))
 
-    async def expired(self, before: datetime, limit: int = 100) -> list[Upload]:
-        """Uploads of every project that should have ended by `before`, the longest overdue first."""
-        rows = await self._call(EXPIRED_LUA, score(before), limit)
-        return [_read(row) for row in rows if row[0] is not None]
+    async def expired(self, before: datetime, limit: int = 100, passed: int = 0) -> list[Upload]:
+        """Uploads that should have ended by `before`, the longest overdue first, without the first `passed`."""
+        return [_read(row) for row in await self._call(EXPIRED_LUA, score(before), passed, limit)]
+
+    async def known(self, upload_ids: Sequence[str]) -> set[str]:
+        """Those of the ids that are uploads which have not ended."""
+        found = await self._call(KNOWN_LUA, *upload_ids) if upload_ids else []
+        return {id for id, there in zip(upload_ids, found, strict=True) if there}
 
 
 def _read(row: Sequence[Any]) -> Upload:

@@ -6,10 +6,25 @@ or drop of an upload: all that is known of it lies in the storage. One writer at
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable
+from collections.abc import AsyncGenerator, AsyncIterable
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
 from pipeline.model import Upload
+
+
+@dataclass(frozen=True)
+class Staged:
+    """Unfinished bytes, by the name the staging has for them, and when the last of them came.
+
+    They belong to the upload of the id `upload`, or would become `key` of the storage, or neither is known any more.
+    """
+
+    name: str
+    modified: datetime
+    upload: str | None = None
+    key: str | None = None
 
 
 class Staging(Protocol):
@@ -44,4 +59,12 @@ class Staging(Protocol):
 
     async def drop(self, upload: Upload) -> None:
         """Forget everything staged for `upload`; a second time is fine."""
+        ...
+
+    def left(self, before: datetime) -> AsyncGenerator[Staged, None]:
+        """Everything unfinished that has not grown since `before`, whoever began it."""
+        ...
+
+    async def discard(self, staged: Staged) -> None:
+        """Forget something that was left; a second time is fine."""
         ...

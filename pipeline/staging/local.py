@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import AsyncIterable
+from collections.abc import AsyncGenerator, AsyncIterable
+from contextlib import suppress
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
 from pipeline.errors import OffsetMismatch
 from pipeline.model import Upload
+from pipeline.staging.base import Staged
 from pipeline.storage.base import PIECE
-from pipeline.storage.local import Draft, LocalStorage, faults_spoken, finished, sync_folder
+from pipeline.storage.local import DRAFT, Draft, LocalStorage, faults_spoken, finished, sync_folder
+
+PARTS = ".parts"
 
 
 class LocalStaging:
@@ -61,6 +66,14 @@ class LocalStaging:
     async def drop(self, upload: Upload) -> None:
         await finished(partial(self._forget, upload))
 
+    async def left(self, before: datetime) -> AsyncGenerator[Staged, None]:
+        for staged in await finished(self._staged):
+            if staged.modified < before:
+                yield staged
+
+    async def discard(self, staged: Staged) -> None:
+        await finished(partial(self._remove, self._storage.staging / staged.name))
+
     async def _fill(self, draft: Draft, chunks: AsyncIterable[bytes], final: bool) -> None:
         try:
             async for chunk in chunks:
@@ -104,10 +117,21 @@ class LocalStaging:
             sync_folder(self._storage.staging)
 
     def _forget(self, upload: Upload) -> None:
-        with faults_spoken(self._whole(upload)):
-            self._whole(upload).unlink(missing_ok=True)
-            if self._parts(upload).exists():
-                shutil.rmtree(self._parts(upload))
+        self._remove(self._whole(upload))
+        self._remove(self._parts(upload))
+
+    def _remove(self, path: Path) -> None:
+        with faults_spoken(path):
+            while path.is_dir():
+                with suppress(FileNotFoundError):  # somebody else removes it too
+                    shutil.rmtree(path)
+            path.unlink(missing_ok=True)
+
+    def _staged(self) -> list[Staged]:
+        folder = self._storage.staging
+        with faults_spoken(folder):
+            found = sorted(folder.iterdir()) if folder.is_dir() else []
+            return [staged for path in found if (staged := _as_left(path))]
 
     def _numbered(self, upload: Upload) -> list[Path]:
         return sorted(self._parts(upload).glob("[0-9]*"))
@@ -116,4 +140,14 @@ class LocalStaging:
         return self._storage.staging / upload.id
 
     def _parts(self, upload: Upload) -> Path:
-        return self._storage.staging / f"{upload.id}.parts"
+        return self._storage.staging / f"{upload.id}{PARTS}"
+
+
+def _as_left(path: Path) -> Staged | None:
+    """What lies at `path`, None when it has just been put into its place."""
+    with suppress(FileNotFoundError):
+        files = [path, *path.iterdir()] if path.is_dir() else [path]
+        modified = max(file.stat().st_mtime for file in files)
+        upload = None if path.name.startswith(DRAFT) else path.name.removesuffix(PARTS)
+        return Staged(path.name, datetime.fromtimestamp(modified, UTC), upload)
+    return None

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable
+from collections.abc import AsyncGenerator, AsyncIterable
+from datetime import datetime
 
 from pipeline.errors import OffsetMismatch
 from pipeline.model import Upload
+from pipeline.staging.base import Staged
 from pipeline.storage.base import STAGING
 from pipeline.storage.memory import Kept, MemoryStorage
 
@@ -44,6 +46,17 @@ class MemoryStaging:
     async def drop(self, upload: Upload) -> None:
         for key in [_whole(upload), *self._parts(upload)]:
             self._kept.pop(key, None)
+
+    async def left(self, before: datetime) -> AsyncGenerator[Staged, None]:
+        staged = {key: kept.modified for key, kept in self._kept.items() if key.startswith(f"{STAGING}/")}
+        for id in sorted({key.split("/")[1] for key in staged}):
+            modified = max(at for key, at in staged.items() if key.split("/")[1] == id)
+            if modified < before:
+                yield Staged(id, modified, upload=id)
+
+    async def discard(self, staged: Staged) -> None:
+        for key in [key for key in self._kept if key.split("/")[:2] == [STAGING, staged.name]]:
+            del self._kept[key]
 
     def _parts(self, upload: Upload) -> list[str]:
         return sorted(key for key in self._kept if key.startswith(f"{_whole(upload)}/"))

@@ -8,8 +8,9 @@ the parts it lists, then the tail that begins where they end; a tail that begins
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable
+from collections.abc import AsyncGenerator, AsyncIterable
 from dataclasses import dataclass, field
+from datetime import datetime
 from tempfile import SpooledTemporaryFile
 
 import orjson
@@ -17,6 +18,8 @@ import orjson
 from pipeline import sniff
 from pipeline.errors import OffsetMismatch, PartTooSmall, StorageKeyNotFound
 from pipeline.model import Upload
+from pipeline.staging.base import Staged
+from pipeline.storage.base import STAGING
 from pipeline.storage.s3 import LEAST_PART, PART, Multipart, S3Storage, SentPart, part_size
 
 JSON = "application/json"
@@ -99,6 +102,27 @@ class S3Staging:
         for multipart in await self._storage.multiparts(self._storage.place(upload.key)):
             await multipart.abort()
         await self._forget(upload)
+
+    async def left(self, before: datetime) -> AsyncGenerator[Staged, None]:
+        latest: dict[str, datetime] = {}
+        async for entry in self._storage.listed(f"{STAGING}/"):
+            id = entry.key.split("/")[1]
+            latest[id] = max(entry.modified, latest.get(id, entry.modified))
+        for id, modified in latest.items():
+            if modified < before:
+                yield Staged(id, modified, upload=id)
+        async for begun in self._storage.begun():
+            if begun.at < before:
+                yield Staged(f"{begun.multipart.id} {begun.key}", begun.at, key=begun.key)
+
+    async def discard(self, staged: Staged) -> None:
+        if staged.key is not None:
+            id = staged.name.partition(" ")[0]
+            await Multipart(self._storage, self._storage.place(staged.key), id).abort()
+            return
+        async for entry in self._storage.listed(f"{STAGING}/{staged.name}"):
+            if entry.key.split("/")[1] == staged.name:
+                await self._storage.remove(self._storage.staged(entry.key.removeprefix(f"{STAGING}/")))
 
     async def _standing(self, upload: Upload) -> Standing:
         kept = await self._storage.below(self._name(upload, ""))

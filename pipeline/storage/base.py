@@ -1,4 +1,4 @@
-"""What every storage promises: five verbs, two small powers, no surprises.
+"""What every storage promises: five verbs, three small powers, no surprises.
 
 Keys are relative POSIX paths that the house made itself (`demo/files/ab/<uuid>/photo.jpg`). Every storage refuses a
 key that could leave its root (`PathInvalid`) and turns its own faults into `StorageUnavailable` or `StorageFull`.
@@ -6,8 +6,9 @@ key that could leave its root (`PathInvalid`) and turns its own faults into `Sto
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
@@ -29,6 +30,15 @@ class Stat:
     size: int
     media_type: str
     etag: str
+
+
+@dataclass(frozen=True)
+class Listed:
+    """One key as a listing tells of it: its bytes, and when they were written."""
+
+    key: str
+    size: int
+    modified: datetime
 
 
 @dataclass(frozen=True)
@@ -108,6 +118,13 @@ class Storage(Protocol):
 
     def local_path(self, key: str) -> Path | None:
         """Where the bytes lie on this machine's disk, None if they do not; never a promise that they exist."""
+        ...
+
+    def listing(self, after: str | None = None) -> AsyncGenerator[Listed, None]:
+        """Every finished key, always in the same order; those that come behind the key `after` if it is given.
+
+        What is put or deleted meanwhile may be told or not. Raises `StorageUnavailable`.
+        """
         ...
 
     async def check(self) -> None:

@@ -1,7 +1,8 @@
 """A storage in a folder of this machine: written aside, synced, renamed, so that a reader sees all or nothing.
 
 Bytes go from the event loop into the page cache in batches of 1 MiB, which beats a thread per chunk; whatever waits
-for the disk (fsync, rename, reading) runs in a thread.
+for the disk (fsync, rename, reading) runs in a thread. Small files put at the same time share one and the syncs of
+their folders.
 """
 
 from __future__ import annotations
@@ -12,16 +13,18 @@ import mimetypes
 import os
 import stat
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from functools import partial
+from itertools import islice
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 from urllib.parse import unquote
 from uuid import uuid4
 
 from pipeline.errors import PathInvalid, StorageFull, StorageKeyNotFound, StorageUnavailable
-from pipeline.storage.base import PIECE, STAGING, ByteRange, Stat, Tally, checked_key
+from pipeline.storage.base import PIECE, STAGING, ByteRange, Listed, Stat, Tally, checked_key
 
 BATCH = 1024 * 1024
 """How many bytes are gathered for one write, bytes."""
@@ -29,6 +32,12 @@ DRAFT = "put-"
 """How the names of unfinished `put`s begin."""
 DRAFT_AGE = 24 * 3600
 """A draft not written to for so long was left by a process that died, seconds."""
+SMALL = BATCH
+"""Files up to so many bytes are put onto the disk together."""
+SETTLERS = 4
+"""Threads in which that happens at once."""
+LISTED = 500
+"""Keys that are listed in one visit to a thread."""
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 COLLISION = {errno.ENOTDIR, errno.EISDIR, errno.ENOTEMPTY, errno.EEXIST}
 
@@ -41,6 +50,8 @@ class LocalStorage:
     def __init__(self, root: Path) -> None:
         self.root = root.resolve()
         self._prepared = False
+        self._waiting: list[_Landing] = []
+        self._settlers: set[asyncio.Task[None]] = set()
 
     @classmethod
     def from_url(cls, url: str, environ: Mapping[str, str]) -> LocalStorage:
@@ -62,7 +73,7 @@ class LocalStorage:
                 draft.write(tally.took(chunk))
             total = tally.total()
             draft.flush()
-            await finished(partial(self.settle, draft, path))
+            await self._settled(draft, path)
         finally:
             draft.close()
             draft.path.unlink(missing_ok=True)
@@ -103,6 +114,12 @@ class LocalStorage:
     def local_path(self, key: str) -> Path | None:
         return self.path(key)
 
+    async def listing(self, after: str | None = None) -> AsyncGenerator[Listed, None]:
+        walk = _walk(self.root, "", tuple(after.split("/")) if after else ())
+        while batch := await finished(lambda: list(islice(walk, LISTED))):
+            for listed in batch:
+                yield listed
+
     async def check(self) -> None:
         await self.prepare()
         probe = Draft.create(self.staging / f"{DRAFT}{uuid4()}")
@@ -135,10 +152,56 @@ class LocalStorage:
 
     def settle(self, draft: Draft, path: Path) -> None:
         """Move a written draft to `path` so that it survives a power cut from here on; blocks."""
-        draft.sync()
-        with faults_spoken(path):
-            for folder in {path.parent, *self._rename(draft.path, path)}:
-                sync_folder(folder)
+        (fault,) = self._settle_all([(draft, path)])
+        if fault is not None:
+            raise fault
+
+    async def _settled(self, draft: Draft, path: Path) -> None:
+        if draft.position > SMALL:
+            await finished(partial(self.settle, draft, path))
+            return
+        landing = _Landing(draft, path, asyncio.get_running_loop().create_future())
+        self._waiting.append(landing)
+        if len(self._settlers) < SETTLERS:
+            settler = asyncio.create_task(self._settle_waiting())
+            self._settlers.add(settler)
+            settler.add_done_callback(self._settlers.discard)
+        try:
+            fault = await asyncio.shield(landing.over)
+        except asyncio.CancelledError:
+            await asyncio.wait([landing.over])
+            raise
+        if fault is not None:
+            raise fault
+
+    async def _settle_waiting(self) -> None:
+        while self._waiting:
+            landings, self._waiting = self._waiting, []
+            faults: Sequence[Exception | None] = [StorageUnavailable()] * len(landings)
+            try:
+                faults = await finished(partial(self._settle_all, [(one.draft, one.path) for one in landings]))
+            finally:
+                for landing, fault in zip(landings, faults, strict=True):
+                    landing.over.set_result(fault)
+
+    def _settle_all(self, drafts: Sequence[tuple[Draft, Path]]) -> list[Exception | None]:
+        """Settle several drafts and return what went wrong with each; blocks."""
+        changed = [self._moved(draft, path) for draft, path in drafts]
+        folders = set().union(*(found for found in changed if isinstance(found, set)))
+        synced = {folder: _synced(folder) for folder in folders}
+        return [
+            found if isinstance(found, Exception) else next(filter(None, map(synced.get, found)), None)
+            for found in changed
+        ]
+
+    def _moved(self, draft: Draft, path: Path) -> set[Path] | Exception:
+        """The folders that have to be synced for it."""
+        try:
+            draft.sync()
+            with faults_spoken(path):
+                return {path.parent, *self._rename(draft.path, path)}
+        except Exception as fault:
+            return fault
 
     def _rename(self, source: Path, target: Path) -> set[Path]:
         """Returns the folders that got a new entry on the way."""
@@ -176,6 +239,42 @@ class LocalStorage:
                 with suppress(FileNotFoundError):
                     if draft.stat().st_mtime < oldest:
                         draft.unlink()
+
+
+def _walk(folder: Path, above: str, after: tuple[str, ...]) -> Iterator[Listed]:
+    """The files below `folder` by the parts of their keys, from behind `after` on; blocks."""
+    for entry in _entries(folder):
+        first = after[0] if after else ""
+        if entry.name < first or (not above and entry.name == STAGING):
+            continue
+        if entry.is_dir(follow_symlinks=False):
+            deeper = after[1:] if entry.name == first else ()
+            yield from _walk(folder / entry.name, f"{above}{entry.name}/", deeper)
+        elif entry.name != first and (found := _lstat(folder / entry.name)) and stat.S_ISREG(found.st_mode):
+            yield Listed(above + entry.name, found.st_size, datetime.fromtimestamp(found.st_mtime, UTC))
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    """What lies in a folder, by name; names that are no Unicode were not given by us."""
+    try:
+        with os.scandir(folder) as entries:
+            return sorted((entry for entry in entries if _is_spelt(entry.name)), key=lambda entry: entry.name)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise StorageUnavailable from error
+
+
+def _is_spelt(name: str) -> bool:
+    return not any("\ud800" <= character <= "\udfff" for character in name)
+
+
+class _Landing(NamedTuple):
+    """A small draft on its way to its place, and what is told when it is there: nothing, or what went wrong."""
+
+    draft: Draft
+    path: Path
+    over: asyncio.Future[Exception | None]
 
 
 class Draft:
@@ -266,6 +365,15 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _synced(folder: Path) -> Exception | None:
+    try:
+        with faults_spoken(folder):
+            sync_folder(folder)
+    except Exception as fault:
+        return fault
+    return None
 
 
 def type_by_name(key: str) -> str:

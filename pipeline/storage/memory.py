@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Mapping
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
 
 from pipeline.errors import StorageKeyNotFound
-from pipeline.storage.base import PIECE, ByteRange, Stat, Tally, checked_key
+from pipeline.model import now
+from pipeline.storage.base import PIECE, STAGING, ByteRange, Listed, Stat, Tally, checked_key
 
 
 @dataclass(frozen=True)
@@ -17,6 +19,7 @@ class Kept:
 
     body: bytes
     media_type: str
+    modified: datetime = field(default_factory=now)
 
 
 class MemoryStorage:
@@ -62,6 +65,11 @@ class MemoryStorage:
 
     def local_path(self, key: str) -> Path | None:
         return None
+
+    async def listing(self, after: str | None = None) -> AsyncGenerator[Listed, None]:
+        for key, kept in sorted(self.kept.items()):
+            if key > (after or "") and not key.startswith(f"{STAGING}/"):
+                yield Listed(key, len(kept.body), kept.modified)
 
     async def check(self) -> None:
         return

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from datetime import datetime
 from math import ceil
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal
@@ -16,7 +17,7 @@ import aiohttp
 from botocore.exceptions import BotoCoreError, ClientError
 
 from pipeline.errors import RangeNotSatisfiable, SettingsInvalid, StorageFull, StorageKeyNotFound, StorageUnavailable
-from pipeline.storage.base import STAGING, ByteRange, Stat, Tally, checked_key
+from pipeline.storage.base import STAGING, ByteRange, Listed, Stat, Tally, checked_key
 
 if TYPE_CHECKING:
     from aiobotocore.config import AioConfig
@@ -137,6 +138,11 @@ class S3Storage:
     def local_path(self, key: str) -> Path | None:
         return None
 
+    async def listing(self, after: str | None = None) -> AsyncGenerator[Listed, None]:
+        async for entry in self.listed("", after):
+            if not entry.key.startswith(f"{STAGING}/"):
+                yield entry
+
     async def check(self) -> None:
         probe = self.staged(f"check-{uuid4()}")
         try:
@@ -211,15 +217,32 @@ class S3Storage:
                 found |= {entry["Key"]: entry["Size"] for entry in page.get("Contents", [])}
         return found
 
+    async def listed(self, start: str, after: str | None = None) -> AsyncIterator[Listed]:
+        """What lies under our keys that begin with `start`, unfinished bytes too, behind `after` if it is given."""
+        client, prefix = await self.client(), self._below_prefix("")
+        wish: Any = {"Bucket": self.bucket.name, "Prefix": prefix + start}
+        if after:
+            wish["StartAfter"] = prefix + after
+        with faults_spoken():
+            async for page in client.get_paginator("list_objects_v2").paginate(**wish):
+                for entry in page.get("Contents", []):
+                    yield Listed(entry["Key"].removeprefix(prefix), entry["Size"], entry["LastModified"])
+
     async def multiparts(self, place: str) -> list[Multipart]:
         """The multipart uploads to an S3 key that nobody has finished."""
-        client = await self.client()
-        begun: list[tuple[str, str]] = []
-        pages = client.get_paginator("list_multipart_uploads").paginate(Bucket=self.bucket.name, Prefix=place)
+        return [begun.multipart async for begun in self.begun(place) if begun.multipart.place == place]
+
+    async def begun(self, start: str | None = None) -> AsyncIterator[Begun]:
+        """Multipart uploads that nobody has finished, to S3 keys that begin with `start`; all of ours without it."""
+        client, prefix = await self.client(), self._below_prefix("")
+        pages = client.get_paginator("list_multipart_uploads").paginate(
+            Bucket=self.bucket.name, Prefix=prefix if start is None else start
+        )
         with faults_spoken():
             async for page in pages:
-                begun += [(upload["Key"], upload["UploadId"]) for upload in page.get("Uploads", [])]
-        return [Multipart(self, key, id) for key, id in begun if key == place]
+                for upload in page.get("Uploads", []):
+                    multipart = Multipart(self, upload["Key"], upload["UploadId"])
+                    yield Begun(multipart, upload["Key"].removeprefix(prefix), upload["Initiated"])
 
     def _below_prefix(self, key: str) -> str:
         return f"{self.bucket.prefix}/{key}" if self.bucket.prefix else key
@@ -301,6 +324,15 @@ class Multipart:
             except ClientError as error:
                 if code(error) != "NoSuchUpload":
                     raise
+
+
+@dataclass(frozen=True)
+class Begun:
+    """A multipart upload that was begun, with our key for what it would become."""
+
+    multipart: Multipart
+    key: str
+    at: datetime
 
 
 @dataclass(frozen=True)

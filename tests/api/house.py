@@ -112,7 +112,7 @@ class House:
         keys = sorted(key.decode().removeprefix("safelight:") for key in await self.redis.keys("safelight:*"))
         files = sorted(str(path.relative_to(self.data)) for path in self.data.rglob("*") if path.is_file())
         mine = [name for name in files if not name.startswith(("flows/", "safelight.yaml"))]
-        return mine, [key for key in keys if key.startswith(kept) and key != "lock:chores"]
+        return mine, [key for key in keys if key.startswith(kept)]
 
     async def speak(self, *pieces: bytes, close: bool = False) -> bytes:
         """What the server says to these very bytes, until it closes or falls silent."""

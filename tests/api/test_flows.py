@@ -49,6 +49,25 @@ async def test_broken_flow_is_refused_with_every_fault_in_its_place(house: House
     await house.problem("GET", "/v1/flows/broken", 404, "FLOW_NOT_FOUND")
 
 
+MARKED = """nodes:
+  photo: {type: input}
+  marked: {type: watermark, image: "asset:mark.svg"}
+  out: {type: save}
+"""
+
+
+async def test_what_a_flow_lacks_is_a_warning_until_it_is_there(house: House) -> None:
+    made = await house.json("PUT", "/v1/flows/marked", 201, data=MARKED)
+    assert made["active"]
+    (warning,) = made["warnings"]
+    assert (warning["file"], warning["line"], warning["column"]) == ("marked.yaml", 3, 36)
+    assert (warning["code"], warning["message"]) == ("ASSET_UNKNOWN", "There is no asset `mark.svg`.")
+    folder = house.core.settings.flows_dir / "assets"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "mark.svg").write_text('<svg xmlns="http://www.w3.org/2000/svg" width="8" height="8"/>')
+    assert (await house.json("PUT", "/v1/flows/marked", 200, data=MARKED))["warnings"] == []
+
+
 async def test_text_that_is_no_flow(house: House) -> None:
     await house.problem("PUT", "/v1/flows/x", 400, "BODY_EMPTY", data=b" \n")
     await house.problem("PUT", "/v1/flows/x", 400, "REQUEST_INVALID", data=b"\xff\xfe\x00")

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
+import pytest
 from PIL import Image
 
 from tests.cli.conftest import PHOTO, ROOT, Shell, on_terminal
+from tests.outside import listening
 
 NO_REDIS = {"SAFELIGHT_REDIS_URL": "redis://127.0.0.1:1/0"}
 RESIZE = """\
@@ -73,6 +77,18 @@ nodes:
         assert picture.getpixel((picture.width - 40, picture.height - 40))[:3] == (255, 0, 0)
 
 
+def test_a_flow_whose_mark_is_missing_is_not_begun(shell: Shell, photos: Sequence[Path]) -> None:
+    (shell.folder / "assets").mkdir()
+    Image.new("RGB", (5, 5)).save(shell.folder / "assets" / "mark.png")
+    flow = RESIZE.replace("out:", 'marked: {type: watermark, image: "asset:mrk.png"}\n  out:')
+    (shell.folder / "marked.yaml").write_text(flow)
+    done = shell("run", "marked.yaml", photos[0], "--local", check=2)
+    complaint = "marked.yaml:6:36 ASSET_UNKNOWN There is no asset `mrk.png`. Did you mean `mark.png`?"
+    assert complaint in done.stderr and not (shell.folder / "out").exists()
+    assert shell("flows", "check", "marked.yaml", check=1).stdout.startswith(complaint)
+    shell("flows", "show", "marked.yaml")
+
+
 def test_an_unsound_flow_prints_its_complaints(shell: Shell, photos: Sequence[Path]) -> None:
     (shell.folder / "bad.yaml").write_text(RESIZE.replace("resize", "resise"))
     done = shell("run", "bad.yaml", photos[0], "--local", check=2)
@@ -127,3 +143,31 @@ def test_a_terminal_shows_bars(shell: Shell, photos: Sequence[Path]) -> None:
     code, text = on_terminal(shell.folder, "run", "small.yaml", "photos/*.jpg", "--local")
     assert code == 0
     assert "\x1b[" in text and "━" in text and "  small" in text and "✓ photos/photo 1.jpg: completed" in text
+
+
+@pytest.mark.parametrize(("allowed", "code"), [(True, 0), (False, 1)])
+async def test_a_run_here_calls_what_the_one_project_may(
+    allowed: bool, code: int, shell: Shell, photos: Sequence[Path]
+) -> None:
+    project = f"{{allow_private_urls: {str(allowed).lower()}, secrets: {{key: 'env:HOOK_KEY'}}}}"
+    (shell.folder / "safelight.yaml").write_text(f"projects: {{demo: {project}}}")
+    async with listening() as outside:
+        flow = f"""\
+nodes:
+  photo: {{type: input}}
+  tell: {{type: notify, url: "{outside.url}/hook", headers: {{X-Key: "{{secrets.key}}"}}}}
+"""
+        (shell.folder / "tell.yaml").write_text(flow)
+        asked = partial(shell.json, "run", "tell.yaml", photos[0], "--local", check=code, HOOK_KEY="k3y-value")
+        run = await asyncio.to_thread(asked)
+        assert [heard.headers["X-Key"] for heard in outside.heard] == ["k3y-value"] * allowed
+    assert (run["error"] or {}).get("code") == (None if allowed else "ADDRESS_REFUSED")
+    assert "k3y-value" not in str(run)
+
+
+async def test_without_a_project_nothing_on_this_machine_is_called(shell: Shell, photos: Sequence[Path]) -> None:
+    async with listening() as outside:
+        flow = f'nodes:\n  photo: {{type: input}}\n  tell: {{type: notify, url: "{outside.url}/hook"}}\n'
+        (shell.folder / "tell.yaml").write_text(flow)
+        run = await asyncio.to_thread(shell.json, "run", "tell.yaml", photos[0], "--local", check=1)
+        assert run["error"]["code"] == "ADDRESS_REFUSED" and outside.heard == []

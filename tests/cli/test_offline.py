@@ -140,7 +140,8 @@ def test_procfile_runs_our_commands() -> None:
 
 
 def test_explain_tells_how_small_a_photo_is_decoded(shell: Shell) -> None:
-    steps = shell.json("flows", "explain", str(ROOT / "flows/product-images.yaml"), PHOTO)["items"]
+    found = shell.json("flows", "explain", str(ROOT / "flows/product-images.yaml"), PHOTO)
+    steps = found["items"]
     decode = next(step for step in steps if step["act"] == "decode")
     assert decode["node"] == "photo"
     assert "5312 x 2988, decoded as 2656 x 1494" in decode["how"] and "streamed" in decode["how"]
@@ -150,10 +151,21 @@ def test_explain_tells_how_small_a_photo_is_decoded(shell: Shell) -> None:
     assert how["full"] == "resize to 1600 x 900, held in memory"
     encoded = [step["how"] for step in steps if step["act"] == "encode"]
     assert encoded == ["thumb as webp, 320 x 320", "marked as webp, 1600 x 900"]
+    # The coefficients of a progressive photo, 4:2:0: three bytes for each pixel it has.
+    assert decode["memory"] > 5312 * 2988 * 3
+    assert max(step["memory"] for step in steps) < found["peak"] < sum(step["memory"] for step in steps) + 2**25
+
+
+def test_explain_says_how_much_memory_is_alive_at_once(shell: Shell) -> None:
+    said = shell("flows", "explain", str(ROOT / "flows/profile-picture.yaml"), PHOTO).stdout
+    peak = shell.json("flows", "explain", str(ROOT / "flows/profile-picture.yaml"), PHOTO)["peak"]
+    assert f"At its peak about {peak / 1e6:.1f} MB of memory beside what a child needs idle." in " ".join(said.split())
 
 
 def test_explain_tells_which_way_a_file_goes(shell: Shell) -> None:
-    steps = shell.json("flows", "explain", str(ROOT / "flows/document-upload.yaml"), str(ROOT / "LICENSE"))["items"]
+    found = shell.json("flows", "explain", str(ROOT / "flows/document-upload.yaml"), str(ROOT / "LICENSE"))
+    steps = found["items"]
+    assert found["peak"] == 0
     assert [(step["act"], step["node"]) for step in steps if step["act"] in ("skip", "pass on")] == [
         ("skip", "page"), ("skip", "scan"), ("skip", "preview"), ("pass on", "out"),
     ]  # fmt: skip

@@ -162,6 +162,16 @@ def test_flows_are_pushed_pulled_switched_and_paused(safelight: Shell, photos: S
     assert safelight.json("run", "turns", photos[0])["outputs"][0]["path"] == "b.png"
 
 
+def test_what_the_server_lacks_for_a_pushed_flow_is_a_warning(safelight: Shell, tmp_path: Path) -> None:
+    flow = 'nodes: {photo: {type: input}, marked: {type: watermark, image: "asset:logos.png"}, out: {type: save}}'
+    (tmp_path / "marked.yaml").write_text(flow)
+    done = safelight("flows", "push", tmp_path / "marked.yaml")
+    assert done.stdout.split()[0] == "marked" and "active" in done.stdout
+    assert done.stderr == (
+        "Warning: marked.yaml:1:64 ASSET_UNKNOWN There is no asset `logos.png`. Did you mean `logo.png`?\n"
+    )
+
+
 def test_an_unsound_flow_is_not_pushed(safelight: Shell, tmp_path: Path) -> None:
     (tmp_path / "odd.yaml").write_text("nodes:\n  photo: {type: imput}\n")
     assert "odd.yaml:2:17 NODE_TYPE_UNKNOWN" in safelight("flows", "push", tmp_path / "odd.yaml", check=2).stderr

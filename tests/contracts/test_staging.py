@@ -15,6 +15,7 @@ from pipeline.errors import OffsetMismatch
 from pipeline.model import Intake, Upload, new_id, now
 from pipeline.staging import STAGINGS, Staging, staging_for
 from pipeline.storage import STORAGES, LocalStorage, MemoryStorage, S3Storage, Storage, open_storage
+from pipeline.storage.s3 import Multipart
 
 from .test_storage import bytes_of, leftovers, pieces
 
@@ -270,3 +271,49 @@ async def test_a_declared_size_changes_nothing(storage: Storage, staging: Stagin
     await staging.append(sized, 0, pieces(noise(6 * MIB)))
     await staging.promote(sized, TYPE)
     assert await bytes_of(storage, upload.key) == noise(6 * MIB)
+
+
+async def test_what_is_left_can_be_found_and_discarded(
+    storage: Storage, staging: Staging, elsewhere: Staging, upload: Upload
+) -> None:
+    parts = upload.model_copy(update={"id": new_id(), "key": f"{upload.key}.parts"})
+    await staging.append(upload, 0, pieces(noise(6 * MIB)))
+    await staging.part(parts, 1, pieces(noise(5 * MIB)))
+    assert [left async for left in elsewhere.left(now() - timedelta(hours=1))] == []
+    found = [left async for left in elsewhere.left(now() + timedelta(hours=1))]
+    assert {left.upload for left in found if left.upload} == {upload.id, parts.id}
+    assert {left.key for left in found if left.key} <= {upload.key, parts.key}
+    for left in found:
+        await asyncio.gather(staging.discard(left), elsewhere.discard(left))
+    await elsewhere.discard(found[0])
+    assert await leftovers(storage) == []
+
+
+async def test_a_put_that_was_killed_is_left_to_be_found(
+    storage: Storage, staging: Staging, elsewhere: Staging
+) -> None:
+    match storage:
+        case LocalStorage():
+            await storage.prepare()
+            (storage.staging / "put-of-a-process-that-died").write_bytes(b"half")
+        case S3Storage():
+            multipart = await Multipart.begin(storage, storage.place("demo/runs/half"), TYPE)
+            await multipart.send(1, noise(5 * MIB))
+        case _:
+            return  # a memory goes with its process
+    (left,) = [left async for left in staging.left(now() + timedelta(hours=1))]
+    assert left.upload is None
+    await elsewhere.discard(left)
+    assert await leftovers(storage) == []
+
+
+async def test_discarding_spares_other_uploads(storage: Storage, staging: Staging, upload: Upload) -> None:
+    other = upload.model_copy(update={"id": new_id(), "key": f"{upload.key}2"})
+    await staging.append(upload, 0, pieces(noise(6 * MIB)))
+    await staging.append(other, 0, pieces(noise(6 * MIB)))
+    async for left in staging.left(now() + timedelta(hours=1)):
+        if upload.id == left.upload or upload.key == left.key:
+            await staging.discard(left)
+    assert await staging.offset(upload) == 0 and await staging.offset(other) == 6 * MIB
+    await staging.drop(other)
+    assert await leftovers(storage) == []

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import tracemalloc
 from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import timedelta
 from hashlib import sha256
 from pathlib import Path
 from uuid import uuid4
@@ -13,6 +14,8 @@ from uuid import uuid4
 import pytest
 
 from pipeline.errors import BodyIncomplete, BodyTooLong, PathInvalid, RangeNotSatisfiable, StorageKeyNotFound
+from pipeline.model import Intake, Upload, now
+from pipeline.staging import staging_for
 from pipeline.storage import STORAGES, ByteRange, LocalStorage, MemoryStorage, S3Storage, Storage, open_storage
 from pipeline.storage.base import PIECE
 
@@ -286,3 +289,35 @@ async def test_a_local_path_is_where_the_bytes_are(storage: Storage) -> None:
     await storage.put(KEY, pieces(b"here"), None, TYPE)
     path = storage.local_path(KEY)
     assert path is None or path.read_bytes() == b"here"
+
+
+async def test_every_finished_key_is_listed_once_and_in_the_same_order(storage: Storage) -> None:
+    keys = ["a", "a.json", "a-b/c", "demo/files/ab/x/größe 😀.png", "demo/files/ab/x.png", "demo/runs/z", "demo0/z"]
+    began = now()
+    for key in keys:
+        await storage.put(key, pieces(key.encode()), None, TYPE)
+    await staging_for(storage).append(an_upload(), 0, pieces(b"unfinished"))
+    listed = [entry async for entry in storage.listing()]
+    assert sorted(entry.key for entry in listed) == sorted(keys)
+    assert {entry.key: entry.size for entry in listed} == {key: len(key.encode()) for key in keys}
+    assert all(abs(entry.modified - began) < timedelta(minutes=1) for entry in listed)
+    assert [entry async for entry in storage.listing()] == listed
+
+
+async def test_a_listing_goes_on_behind_any_key(storage: Storage) -> None:
+    for number in range(12):
+        await storage.put(f"demo/{'ab'[number % 2]}/{number}", pieces(b"x"), None, TYPE)
+        await storage.put(f"demo/{'ab'[number % 2]}-{number}", pieces(b"x"), None, TYPE)
+    listed = [entry.key async for entry in storage.listing()]
+    for place, key in enumerate(listed):
+        assert [entry.key async for entry in storage.listing(key)] == listed[place + 1 :], key
+    await storage.delete(listed[5])
+    assert [entry.key async for entry in storage.listing(listed[5])] == listed[6:]
+
+
+async def test_an_empty_storage_lists_nothing(storage: Storage) -> None:
+    assert [entry async for entry in storage.listing()] == []
+
+
+def an_upload() -> Upload:
+    return Upload(id=str(uuid4()), project="demo", storage="default", key="demo/u", intake=Intake(), expires_at=now())

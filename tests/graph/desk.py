@@ -11,16 +11,19 @@ from typing import Any, TypeVar
 
 from PIL import Image
 
-from pipeline.artifacts import Made
-from pipeline.errors import NodeInvalid
+from pipeline.artifacts import About, Made
+from pipeline.calls import Call, Reply
+from pipeline.graph.belongings import Belongings
 from pipeline.graph.execute import Outcome, execute
 from pipeline.graph.flow import load_flow
+from pipeline.graph.placeholders import reveal
 from pipeline.imaging.header import facts_of
 from pipeline.imaging.sandbox import Sandbox
 from pipeline.model import File, ImageFacts, NodeState, Output, new_id
+from pipeline.outbound import Outbound
 from tests.nodes.studio import opened, outline_of
 
-ASSETS = Path("flows/assets")
+FLOWS = Path("flows")
 FORMATS = ("jpeg", "png", "webp", "avif", "gif", "tiff", "svg", "heic", "jxl", "pdf")
 
 T = TypeVar("T")
@@ -54,6 +57,12 @@ class Desk:
     told: list[tuple[str, str]] = field(default_factory=list)
     outcome: Outcome = field(default_factory=Outcome)
     sandbox: Sandbox | None = None
+    outbound: Outbound | None = None
+    private: bool = False
+    """Whether private addresses may be called."""
+    secrets: dict[str, str] = field(default_factory=dict)
+    about: About = field(default=About("flow", "run-1", {}, {}))
+    face_model: Path | None = None
 
     async def load(self, file: File) -> Path:
         return Path(file.key)
@@ -70,9 +79,7 @@ class Desk:
         )  # fmt: skip
 
     def asset(self, name: str) -> Path:
-        if not (ASSETS / name).exists():
-            raise NodeInvalid(reason=f"there is no asset `{name}`")
-        return ASSETS / name
+        return Belongings.of(FLOWS).get(name)
 
     async def apart(self, function: Callable[..., T], *arguments: Any) -> T:
         assert self.sandbox is not None
@@ -81,6 +88,11 @@ class Desk:
     async def measure(self, path: Path, mime: str) -> ImageFacts | None:
         assert self.sandbox is not None
         return await facts_of(self.sandbox, str(path), mime, FORMATS, 100_000_000, 1000, 60)
+
+    async def send(self, call: Call) -> Reply:
+        assert self.outbound is not None
+        spoken = call.revealed(lambda text: reveal(text, self.secrets))
+        return await self.outbound.send(spoken, self.folder, private=self.private)
 
     def emit(self, node: str, state: NodeState) -> None:
         self.states[node] = state
@@ -100,6 +112,8 @@ class Desk:
         self.sandbox = sandbox
         flow = load_flow("flow", text)
         checked = flow.check_params(params or {})
-        metadata = {"album": "spring"}
-        self.outcome = await execute(flow, inputs, checked, metadata, "run-1", self, self.emit, sandbox, **options)
+        about = self.about = About("flow", "run-1", checked, {"album": "spring"})
+        self.outcome = await execute(
+            flow, inputs, checked, about.metadata, about.run, self, self.emit, sandbox, **options
+        )
         return self.outcome.outputs

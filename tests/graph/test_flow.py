@@ -191,8 +191,8 @@ def test_build_without_placeholders_needs_no_facts() -> None:
 @pytest.mark.parametrize(
     ("facts", "message"),
     [
-        ({"file.id": "x", "node": "n", "params.quality": 0}, "`out`: `quality` should be greater than or equal to 1."),
-        ({"file.id": "x", "params.quality": 5}, "`out`: `path`: there is no value for {node} here."),
+        ({"file.id": "x", "node": "n", "params.quality": 0}, "quality: should be greater than or equal to 1"),
+        ({"file.id": "x", "params.quality": 5}, "path: there is no value for {node} here"),
     ],
 )
 def test_build_names_node_and_parameter(facts: dict[str, Any], message: str) -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import NodeInvalid
-from pipeline.graph.placeholders import NAMES, SAMPLES, fill, fill_all, placeholders, unknown
+from pipeline.graph.placeholders import NAMES, SAMPLES, fill, fill_all, placeholders, reveal, unknown
 
 FACTS: dict[str, Any] = {
     "file.id": "f1",
@@ -111,3 +111,23 @@ def test_text_is_never_lost_nor_crashes(text: str) -> None:
     assert fill(escaped, {}) == text
     assert placeholders(escaped) == []
     assert isinstance(fill(text, {found.name: "v" for found in names if not found.name.startswith("date:")}), str)
+
+
+def test_a_secret_waits_until_it_is_revealed() -> None:
+    sealed = fill("{file.name}: {secrets.api} {{x}}", FACTS, sealed=True)
+    assert sealed == "a {{params.secret}}.jpg: {secrets.api} {{x}}"
+    assert reveal(sealed, {"api": "{secrets.api}"}) == "a {params.secret}.jpg: {secrets.api} {x}"
+    assert fill_all(["{secrets.a}", {"b": "{width}"}], FACTS, sealed=True) == ["{secrets.a}", {"b": "640"}]
+
+
+def test_a_secret_that_is_not_there_is_named() -> None:
+    with pytest.raises(NodeInvalid, match="no secret `api`"):
+        reveal("{secrets.api}", {"Api": "x"})
+    with pytest.raises(NodeInvalid, match="no value"):
+        fill("{secrets.api}", FACTS)
+
+
+@given(st.text(alphabet="{}secrt.x", max_size=30), st.text(alphabet="{}secrt.x", max_size=30))
+def test_nothing_a_stranger_says_becomes_a_secret(name: str, note: str) -> None:
+    sealed = fill("{file.name}{secrets.x}{metadata.note}", {"file.name": name, "metadata.note": note}, sealed=True)
+    assert reveal(sealed, {"x": "SECRET"}) == f"{name}SECRET{note}"

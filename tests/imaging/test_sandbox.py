@@ -62,6 +62,11 @@ def lives(pid: int) -> bool:
         return False
 
 
+def stopped(pid: int) -> bool:
+    """Whether a process is held up."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+
+
 async def works(sandbox: Sandbox) -> bool:
     return await sandbox.call(acts.add, 2, 3, timeout=20) == 5
 
@@ -90,6 +95,19 @@ async def test_any_other_exception_is_internal_and_costs_no_child(act: Callable[
     with pytest.raises(Internal) as raised:
         await single.call(act, timeout=5)
     assert "Traceback" in str(raised.value.__cause__)
+    assert await single.call(acts.pid, timeout=5) == before
+
+
+async def test_what_is_large_passes_in_both_directions(single: Sandbox) -> None:
+    assert await single.call(acts.length, acts.blob(20_000_000), timeout=20) == 20_000_000 // 256 * 256
+    assert await single.call(acts.blob, 20_000_000, timeout=20) == acts.blob(20_000_000)
+
+
+async def test_an_answer_beyond_all_measure_is_internal_and_costs_no_child(single: Sandbox) -> None:
+    before = await single.call(acts.pid, timeout=5)
+    with pytest.raises(Internal) as raised:
+        await single.call(acts.blob, 40 * 2**20, timeout=20)
+    assert "too long" in str(raised.value.__cause__)
     assert await single.call(acts.pid, timeout=5) == before
 
 
@@ -135,6 +153,31 @@ async def test_a_child_killed_while_idle_costs_nothing(single: Sandbox) -> None:
     for _ in range(5):
         os.kill(await single.call(acts.pid, timeout=5), signal.SIGKILL)
         assert await works(single)
+
+
+async def test_a_child_killed_before_it_has_heard_a_call_out_costs_nothing(single: Sandbox) -> None:
+    for _ in range(3):
+        child = await single.call(acts.pid, timeout=5)
+        os.kill(child, signal.SIGSTOP)
+        waiting = asyncio.create_task(single.call(acts.length, bytes(10_000_000), timeout=20))
+        await until(lambda child=child: stopped(child))  # type: ignore[misc]
+        os.kill(child, signal.SIGKILL)
+        assert await waiting == 10_000_000
+
+
+async def test_a_child_that_never_hears_a_call_out_is_late(single: Sandbox) -> None:
+    child = await single.call(acts.pid, timeout=5)
+    os.kill(child, signal.SIGSTOP)
+    with pytest.raises(ImageTimeout):
+        await single.call(acts.length, bytes(10_000_000), timeout=0.3)
+    await until(lambda: not lives(child))
+    assert await works(single)
+
+
+async def test_a_child_that_speaks_nonsense_has_crashed(single: Sandbox) -> None:
+    with pytest.raises(ImageCrashed):
+        await single.call(acts.speak_nonsense, timeout=20)
+    assert await works(single)
 
 
 async def test_a_hang_ends_at_its_timeout_and_its_process_with_it(single: Sandbox, tmp_path: Path) -> None:

@@ -42,12 +42,28 @@ FACTS: dict[str, Any] = {
         ("metadata.absent", "equals", "scan", False),
         ("metadata.absent", "notEquals", "scan", False),
         ("params.max", "equals", "10", True),
-        ("mime", "greaterThan", 5, False),
+        ("metadata.kind", "greaterThan", 5, False),
     ],
 )
 def test_a_comparison_picks_the_port(field: str, operator: str, value: Any, holds: bool) -> None:
     step = Conditional.model_validate({"type": "conditional", "field": field, "operator": operator, "value": value})
     assert step.choose([FACTS]) == (0, "then" if holds else "else")
+
+
+@pytest.mark.parametrize(
+    ("field", "operator", "value"),
+    [
+        ("mime", "greaterThan", 5),
+        ("format", "lessOrEqual", "jpeg"),
+        ("width", "greaterThan", "wide"),
+        ("ratio", "lessThan", "16:9"),
+        ("metadata.kind", "greaterOrEqual", [1, 2]),
+        ("params.max", "lessThan", None),
+    ],
+)
+def test_what_cannot_be_put_in_order_is_refused(field: str, operator: str, value: Any) -> None:
+    with pytest.raises(ValidationError, match=f"{operator} compares numbers"):
+        Conditional.model_validate({"type": "conditional", "field": field, "operator": operator, "value": value})
 
 
 @pytest.mark.parametrize("field", ["weight", "metadata.", "params."])

@@ -181,7 +181,7 @@ def test_a_layer_is_an_asset_or_a_port(said: dict[str, str]) -> None:
     position=st.sampled_from(["center", "top-left", "bottom-right", "left"]),
     x=st.integers(-80, 80) | st.integers(-120, 120).map(lambda value: f"{value}%"),
     y=st.integers(-80, 80),
-    width=st.none() | st.integers(1, 120) | st.integers(0, 200).map(lambda value: f"{value}%"),
+    width=st.none() | st.integers(1, 120) | st.integers(1, 200).map(lambda value: f"{value}%"),
     blend=st.sampled_from(sorted(BLENDS)),
 )
 def test_a_layer_never_changes_the_size(

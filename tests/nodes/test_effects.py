@@ -103,7 +103,9 @@ def test_a_grey_picture_becomes_what_the_same_greys_in_colour_become(step: str, 
         if mode == "P":
             grey.putpalette([level for level in range(256) for _ in range(3)])
         grey.save(tmp_path / f"{step}.png")
-        found = values(drawn(node(step, **POINTS[step]), tmp_path / f"{step}.png", tmp_path))
+        made = drawn(node(step, **POINTS[step]), tmp_path / f"{step}.png", tmp_path)
+        # What brings no colour stays in one band, which Pillow shows as three equal ones.
+        found = values(made if step == "grayscale" else made.convert("RGBA" if mode == "LA" else "RGB"))
         level = 255 if mode == "1" else 90
         expected = one_colour(step, tmp_path, (level,) * 3, **POINTS[step])
         assert found == (*expected, 130) if mode == "LA" else found == expected, mode
@@ -295,7 +297,7 @@ def test_a_redaction_that_would_hide_nothing_is_refused() -> None:
     with pytest.raises(NodeInvalid, match="number 2 lies outside the 200 x 100 picture"):
         beyond.reach(Outline(200, 100))
     for width in (0, "0%", "0.0%"):
-        with pytest.raises(ValidationError, match="hides nothing"):
+        with pytest.raises(ValidationError, match="holds nothing"):
             node("redact", regions=[{"width": width, "height": 5}])
     with pytest.raises(ValidationError, match="nothing may shine through"):
         node("redact", regions=REGIONS, colour="#00000080")

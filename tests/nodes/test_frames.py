@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from pydantic import ValidationError
@@ -88,7 +88,7 @@ def test_picked_frames_are_turned_and_cut_like_any_picture(tmp_path: Path) -> No
     assert found.convert("RGB").getpixel((10, 5)) == (255, 0, 0)
 
 
-@pytest.mark.parametrize("said", [{"frame": 5}, {"frame": -6}, {"start": 5}, {"start": 3, "end": 2}, {"end": -6}])
+@pytest.mark.parametrize("said", [{"frame": 5}, {"frame": -6}, {"start": 5}, {"start": 3, "end": -3}, {"end": -6}])
 def test_frames_that_there_are_not_are_named(said: dict[str, int], tmp_path: Path) -> None:
     step = node("frames", **said)
     with pytest.raises(NodeInvalid, match=f"^{list(said)[-1]}: .*the picture has 5, counted from 0"):
@@ -173,6 +173,7 @@ def test_speed_and_delay_contradict_each_other() -> None:
 def test_what_is_foretold_is_what_comes(
     count: int, start: int, end: int, every: int, size: tuple[int, int], tmp_path: Path
 ) -> None:
+    assume((start < 0) != (end < 0) or start <= end)
     step = node("frames", start=start, end=end, every=every)
     outline = Outline(*size, count, format="webp")
     # A name of its own for every example: libvips, unlike in the sandbox, remembers files it has opened.

@@ -19,6 +19,7 @@ from pipeline.events import EventLog, RecordClient
 from pipeline.flows import FlowRegistry
 from pipeline.model import Event, Group, Problem, new_id
 from pipeline.records import Records
+from pipeline.records.queue import Slip
 from tests.records.nouns import PREFIX, a_file, a_run, an_upload, keys, logged, moment, states
 from tests.records.test_workers import a_beat
 
@@ -70,6 +71,7 @@ async def own_redis(server: Server) -> AsyncIterator[Redis]:
 
 
 FILE, UPLOAD, RUN = a_file(), an_upload(), a_run()
+SLIP = Slip(f"{PREFIX}queue:default", "run:1", b"{}", 1000)
 PROBLEM = Problem(code="X", message="x")
 FLOW = "nodes: {photo: {type: input}, small: {type: resize, width: 9}, out: {type: save, path: a.webp}}"
 
@@ -95,6 +97,8 @@ VERBS: dict[str, Callable[[Records, EventLog, FlowRegistry], Awaitable[object]]]
     "runs.get": lambda r, e, f: r.runs.get(RUN.id),
     "runs.list": lambda r, e, f: r.runs.list("demo"),
     "runs.start": lambda r, e, f: r.runs.start(RUN.id, 1, moment(0)),
+    "runs.begin": lambda r, e, f: r.runs.begin(RUN.id, 1, moment(0)),
+    "runs.enqueue": lambda r, e, f: r.runs.enqueue(SLIP),
     "runs.mark": lambda r, e, f: r.runs.mark(RUN.id, 1, states("running")),
     "runs.commit": lambda r, e, f: r.runs.commit(RUN.id, 1, {}, [], [FILE], moment(0)),
     "runs.fail": lambda r, e, f: r.runs.fail(RUN.id, 1, PROBLEM, {}, moment(0)),
@@ -116,6 +120,7 @@ VERBS: dict[str, Callable[[Records, EventLog, FlowRegistry], Awaitable[object]]]
     "events.append": lambda r, e, f: e.append(Event(type="file.stored", project="demo", subject="x")),
     "events.read": lambda r, e, f: e.read("demo"),
     "events.follow": lambda r, e, f: anext(e.follow("demo", None, "0")),
+    "events.ending": lambda r, e, f: e.ending(RUN.id).__aenter__(),
     "flows.put": lambda r, e, f: f.put("a", FLOW),
     "flows.get": lambda r, e, f: f.get("a"),
     "flows.version": lambda r, e, f: f.version("a"),
@@ -132,7 +137,7 @@ def test_no_verb_is_left_out() -> None:
     rooms = {f"{name}.": room for name, room in vars(Records(Redis(), "")).items() if not name.startswith("_")}
     rooms |= {"": Records(Redis(), ""), "events.": EventLog(Redis(), ""), "flows.": FlowRegistry(Redis(), "")}
     verbs = {name + verb for name, room in rooms.items() for verb in vars(type(room)) if not verb.startswith("_")}
-    assert verbs - set(VERBS) == {"flows.sync", "flows.watch"}
+    assert verbs - set(VERBS) == {"flows.sync", "flows.watch", "events.close"}
 
 
 async def test_every_verb_says_that_the_server_is_away_and_works_when_it_is_back(
@@ -153,6 +158,9 @@ async def test_every_verb_says_that_the_server_is_away_and_works_when_it_is_back
         except RecordsUnavailable:
             continue
     assert await records.files.get(FILE.id) == FILE
+    async with events.ending(RUN.id):  # who listens dials again
+        pass
+    await events.close()
 
 
 async def test_a_silent_server_is_away_too_and_leaves_no_connection_out_of_step(
@@ -201,6 +209,8 @@ async def test_a_full_server_refuses_whole_steps(server: Server, own_redis: Redi
         records.uploads.finish(upload.id, a_file(id=upload.id, expires_at=moment(1), stored_at=moment(1))),
         records.files.create(a_file()),
         records.runs.create(a_run()),
+        records.runs.create(a_run(), SLIP),
+        records.runs.enqueue(SLIP),
         records.runs.start(waiting.id, 1, moment(2)),
         records.runs.mark(run.id, 1, states("completed")),
         records.runs.commit(run.id, 1, states("completed"), [], [a_file()], moment(2)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import resource
 import signal
@@ -162,6 +163,44 @@ async def test_bytes_are_on_the_disk_before_they_are_seen_and_names_before_put_r
     assert synced[0] == ("draft", False)
     assert sorted(synced[1:]) == [(".", True), ("a", True), ("a/b", True)]
     assert threading.get_ident() not in threads, "the event loop waited for the disk"
+
+
+async def test_small_files_put_together_share_a_thread_and_the_sync_of_their_folder(
+    storage: LocalStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await storage.put("a/before", pieces(b"x"), None, "text/plain")
+    synced: list[str] = []
+    threads: set[int] = set()
+    fsync = os.fsync
+
+    def noted(descriptor: int) -> None:
+        fsync(descriptor)
+        synced.append(Path(os.readlink(f"/proc/self/fd/{descriptor}")).name.partition("-")[0])
+        threads.add(threading.get_ident())
+
+    monkeypatch.setattr(os, "fsync", noted)
+    await asyncio.gather(*(storage.put(f"a/{name}", pieces(name.encode()), 1, "text/plain") for name in "123"))
+    assert synced == ["put", "put", "put", "a"] and len(threads) == 1
+    assert [(storage.root / "a" / name).read_text() for name in "123"] == ["1", "2", "3"]
+
+
+async def test_of_files_put_together_each_has_its_own_fault(storage: LocalStorage) -> None:
+    await storage.put("a", pieces(b"x"), None, "text/plain")
+    puts = [storage.put(key, pieces(b"y"), None, "text/plain") for key in ("b", "a/below", "c")]
+    told = await asyncio.gather(*puts, return_exceptions=True)
+    assert [type(one) for one in told] == [int, PathInvalid, int]
+    assert files(storage) == ["a", "b", "c"]
+
+
+async def test_a_put_that_is_cancelled_leaves_no_draft(storage: LocalStorage) -> None:
+    await storage.check()
+    for turns in range(12):
+        doomed = asyncio.create_task(storage.put("a", pieces(b"x"), None, "text/plain"))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        doomed.cancel()
+        await asyncio.gather(doomed, return_exceptions=True)
+        assert os.listdir(storage.staging) == [] and set(files(storage)) <= {"a"}
 
 
 async def test_addresses() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
@@ -24,8 +25,9 @@ from pipeline.errors import (
 from pipeline.graph.execute import Outcome
 from pipeline.imaging.sandbox import Sandbox
 from pipeline.model import File, Grant, Intake, NodeState, Output, Run, now
-from tests.workers.conftest import kept_files, once
-from workers.jobs import Jobs, Marks
+from tests.workers.conftest import FLOW, kept_files, once
+from workers.jobs import PACE, Jobs, Marks
+from workers.seats import Seat
 
 Execute = Callable[..., Awaitable[Sequence[Output]]]
 
@@ -55,6 +57,7 @@ class Stand:
         timeout: float,
         node_timeout: float,
         date: datetime,
+        flows: Any,
     ) -> Outcome:
         self.folder, self.given = tools.folder, (inputs, params, metadata, run_id)
         emit("photo", NodeState(type="input", status="completed", ms=1.0))
@@ -186,9 +189,11 @@ async def test_a_fault_that_passes_costs_nothing(core: Core, grant: Grant, photo
 
 async def test_a_crash_is_tried_once_more_only(core: Core, grant: Grant, photo: File) -> None:
     run = await started(core, grant, photo)
-    await jobs(core, Stand(ImageCrashed(exit_code=-11))).run_flow({"job_try": 2}, run.id, 1)
+    stand = Stand(ImageCrashed(exit_code=-11))
+    await jobs(core, stand).run_flow({"job_try": 2}, run.id, 1)
     failed = await core.runs.get(grant, run.id)
     assert failed.error is not None and failed.error.code == "IMAGE_CRASHED"
+    assert not stand.folder.exists()
 
 
 async def test_a_run_that_takes_too_long_is_ended(core: Core, grant: Grant, photo: File) -> None:
@@ -338,7 +343,124 @@ async def test_marks_are_sent_in_batches_and_the_last_state_wins(core: Core, gra
     for ms in range(50):
         marks.emit("small", NodeState(type="resize", status="running", ms=float(ms)))
     marks.emit("small", NodeState(type="resize", status="completed", ms=99.0))
-    await marks.flush()
+    await told(core, run, "node.completed")
     state = (await core.runs.get(grant, run.id)).nodes["small"]
     assert (state.status, state.ms) == ("completed", 99.0)
-    assert (await run_events(core, run)).count("node.completed") == 1
+    await marks.stop()
+    assert await run_events(core, run) == ["run.queued", "run.started", "node.completed"]
+
+
+async def told(core: Core, run: Run, type: str) -> None:
+    async with contextlib.aclosing(core.events.follow(run.project, run.id, "0")) as events:
+        async for event in events:
+            if event is not None and event.type == type:
+                return
+
+
+async def test_the_nodes_of_a_short_run_are_told_with_its_end(
+    core: Core, grant: Grant, photo: File, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workers.jobs.PACE", 3600)
+    run = await started(core, grant, photo)
+    await jobs(core, Stand()).run_flow({"job_try": 1}, run.id, 1)
+    assert await run_events(core, run) == [
+        *("run.queued", "run.started", "node.completed", "node.completed", "node.completed", "run.completed")
+    ]
+    assert {state.ms for state in (await core.runs.get(grant, run.id)).nodes.values()} == {1.0, 2.0, 3.0}
+
+
+async def test_the_nodes_of_a_long_run_are_told_while_it_goes_on(core: Core, grant: Grant, photo: File) -> None:
+    run = await started(core, grant, photo)
+    go_on = asyncio.Event()
+    job = asyncio.create_task(jobs(core, Stand(go_on.wait)).run_flow({"job_try": 1}, run.id, 1))  # type: ignore[arg-type]
+    await told(core, run, "node.started")
+    seen = await core.runs.get(grant, run.id)
+    assert {name: state.status for name, state in seen.nodes.items()} == {
+        "photo": "completed",
+        "small": "running",
+        "out": "queued",
+    }
+    go_on.set()
+    await job
+    assert (await run_events(core, run)).count("node.completed") == 3
+
+
+async def test_an_attempt_handed_back_marks_nothing_any_more(core: Core, grant: Grant, photo: File) -> None:
+    run = await started(core, grant, photo)
+    stand = Stand(asyncio.Event().wait)  # type: ignore[arg-type]
+    job = asyncio.create_task(jobs(core, stand).run_flow({"job_try": 1}, run.id, 1))
+    await stand.began.wait()
+    job.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await job
+    again = await core.records.runs.start(run.id, 1, now())
+    await asyncio.sleep(2 * PACE)  # in which the first one's marks would have come
+    assert again is not None and await core.runs.get(grant, run.id) == again
+
+
+# Seats
+
+
+class Child:
+    """Stands where the sandbox is: every call waits until it is let through."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+        self.pass_on = asyncio.Event()
+
+    async def call(self, function: Callable[[], None], *names: str, timeout: float) -> str:
+        self.calls.append(names[0])
+        await self.pass_on.wait()
+        return names[0]
+
+
+async def test_a_run_that_draws_once_gives_its_seat_to_the_next_while_it_saves(core: Core) -> None:
+    await core.flows.put("small", FLOW)
+    flow = await core.flows.get("small")
+    child, seats = Child(), asyncio.Semaphore(1)
+    first, second = (Seat(cast(Sandbox, child), seats) for _ in range(2))
+    await first.take(flow)
+    waiting = asyncio.create_task(second.take(flow))
+    child.pass_on.set()
+    assert await first.call(print, "first", timeout=1) == "first"
+    await waiting
+    first.leave()
+    assert seats.locked()
+    second.leave()
+    assert not seats.locked()
+
+
+async def test_a_run_that_needs_a_child_again_keeps_its_seat(core: Core) -> None:
+    await core.flows.put("facts", "nodes:\n  photo: {type: input}\n  facts: {type: info}\n  out: {type: save}\n")
+    flow = await core.flows.get("facts")
+    child, seats = Child(), asyncio.Semaphore(1)
+    seat = Seat(cast(Sandbox, child), seats)
+    await seat.take(flow)
+    child.pass_on.set()
+    await seat.call(print, "look", timeout=1)
+    assert seats.locked()
+    await seat.call(print, "draw", timeout=1)
+    seat.leave()
+    assert child.calls == ["look", "draw"] and not seats.locked()
+
+
+async def test_a_run_that_waits_for_a_child_is_not_out_of_time(core: Core, grant: Grant, photo: File) -> None:
+    await core.flows.put("hasty", "timeout: 50ms\nnodes:\n  photo: {type: input}\n  out: {type: save}\n")
+    run = await core.runs.start(grant, "hasty", {"photo": [photo.id]})
+    go_on = asyncio.Event()
+    slow, quick = Stand(go_on.wait), Stand()  # type: ignore[arg-type]
+
+    async def execute(*given: Any, **more: Any) -> Outcome:
+        return await (slow if given[4] == blocker.id else quick)(*given, **more)
+
+    blocker = await started(core, grant, photo)
+    worker = jobs(core, cast(Execute, execute))
+    first = asyncio.create_task(worker.run_flow({"job_try": 1}, blocker.id, 1))
+    await slow.began.wait()
+    second = asyncio.create_task(worker.run_flow({"job_try": 1}, run.id, 1))
+    await told(core, run, "run.started")
+    await asyncio.sleep(0.2)  # longer than the flow may take
+    assert not second.done()
+    go_on.set()
+    await asyncio.gather(first, second)
+    assert (await core.runs.get(grant, run.id)).status == "completed"

@@ -157,7 +157,8 @@ async def test_the_chores_sweep_and_recover(core: Core, settings: Settings, gran
         done = await core.runs.wait(grant, lost.id, 60)
         log = await stopped(process)
     assert done.status == "completed", done.error
-    assert [(line["swept"], line["recovered"]) for line in log if line["event"] == "chores_done"] == [(1, 1)]
+    assert [(line["sweep"], line["gone"]) for line in log if line["event"] == "swept"] == [("files", 1)]
+    assert [line["runs"] for line in log if line["event"] == "recovered"] == [1]
     assert await core.storages["default"].stat(file.key) is None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 
 from aiohttp import web
@@ -15,15 +16,20 @@ from pipeline.api.dialects.native.shapes import (
     Listing,
     Paging,
     PutQuery,
+    PutShape,
+    ScheduleShape,
+    TickShape,
     VersionQuery,
     VersionShape,
     flow_shape,
 )
 from pipeline.api.endpoint import Call, Endpoint, answer
 from pipeline.describe import Raw
+from pipeline.documents import Complaint
 from pipeline.errors import BodyEmpty, FlowInvalid, FlowNotFound, FlowVersionNotFound, RequestInvalid
-from pipeline.graph.flow import NAME, Flow
-from pipeline.model import FlowPointer, FlowVersion
+from pipeline.graph.belongings import Belongings
+from pipeline.graph.flow import NAME, Flow, lacking
+from pipeline.model import FlowPointer, FlowVersion, now
 
 TEXT_LIMIT = 1024 * 1024
 
@@ -47,7 +53,7 @@ async def get(call: Call) -> web.Response:
     pointer = await call.core.flows.pointer(flow_id(call))
     newest = pointer.versions[-1] if pointer.versions else None
     flow = await call.core.flows.get(pointer.id, version or pointer.active or newest)
-    return answer(_detail(pointer, flow))
+    return answer(_detail(pointer, flow, await _schedule(call, pointer, flow)))
 
 
 async def put(call: Call) -> web.Response:
@@ -61,8 +67,9 @@ async def put(call: Call) -> web.Response:
     before = await _versions(call, call.place("id"))
     made = await settled(call.core.flows.put(call.place("id"), text, activate=query.activate))
     pointer = await call.core.flows.pointer(made.flow)
+    shape = PutShape(**_version(made, pointer).model_dump(), warnings=await _warnings(call, made))
     headers = {"Location": f"{call.base_url}/v1/flows/{made.flow}"}
-    return answer(_version(made, pointer), 200 if made.version in before else 201, headers)
+    return answer(shape, 200 if made.version in before else 201, headers)
 
 
 async def versions(call: Call) -> web.Response:
@@ -91,6 +98,26 @@ async def _versions(call: Call, id: str) -> Sequence[str]:
         return ()
 
 
+async def _warnings(call: Call, made: FlowVersion) -> tuple[Complaint, ...]:
+    """What is not there is no fault of the document: it may be brought later, and to the workers only."""
+    flow = await call.core.flows.get(made.flow, made.version)
+    return tuple(await asyncio.to_thread(lacking, flow, Belongings.of(call.core.settings.flows_dir)))
+
+
+async def _schedule(call: Call, pointer: FlowPointer, flow: Flow) -> ScheduleShape | None:
+    if flow.schedule is None:
+        return None
+    ticks = await call.core.records.schedules.tick(flow.id)
+    awake = flow.version == pointer.active and not pointer.paused
+    return ScheduleShape(
+        cron=flow.schedule.cron,
+        timezone=flow.schedule.timezone,
+        project=flow.schedule.project,
+        next=flow.schedule.next_after(now()) if awake else None,
+        last=TickShape(**ticks.told.model_dump()) if ticks and ticks.told else None,
+    )
+
+
 def _version(version: FlowVersion, pointer: FlowPointer) -> VersionShape:
     return VersionShape(
         flow=version.flow,
@@ -100,7 +127,7 @@ def _version(version: FlowVersion, pointer: FlowPointer) -> VersionShape:
     )
 
 
-def _detail(pointer: FlowPointer, flow: Flow) -> FlowDetail:
+def _detail(pointer: FlowPointer, flow: Flow, schedule: ScheduleShape | None) -> FlowDetail:
     return FlowDetail(
         **pointer.model_dump(),
         version=flow.version,
@@ -112,6 +139,7 @@ def _detail(pointer: FlowPointer, flow: Flow) -> FlowDetail:
             for id, node in flow.nodes.items()
         },
         queue=flow.queue,
+        schedule=schedule,
         text=flow.text,
     )
 
@@ -150,7 +178,7 @@ ENDPOINTS: Sequence[Endpoint] = (
         tag="flows",
         query=PutQuery,
         body=YAML,
-        answers={200: VersionShape, 201: VersionShape},
+        answers={200: PutShape, 201: PutShape},
         errors=(FlowInvalid, BodyEmpty),
     ),
     Endpoint(

@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from pipeline.documents import Complaint
 from pipeline.model import (
     Event,
     FlowPointer,
@@ -151,6 +152,24 @@ class FlowNode(Shape):
     parameters: Mapping[str, Any]
 
 
+class TickShape(Shape):
+    """A tick of a schedule, and what became of it: a run, a refusal, or neither when there was nothing to run on."""
+
+    tick: datetime
+    run: str | None
+    refusal: str | None = Field(description="The code of the error for which no run was started.")
+
+
+class ScheduleShape(Shape):
+    """When a flow runs by itself."""
+
+    cron: str
+    timezone: str
+    project: str | None = Field(description="Whose runs they are; null is the first of the settings.")
+    next: datetime | None = Field(description="The next tick; null for a flow that is paused or a version not active.")
+    last: TickShape | None
+
+
 class FlowDetail(FlowShape):
     """A flow with one version of its graph."""
 
@@ -160,6 +179,7 @@ class FlowDetail(FlowShape):
     params: Mapping[str, Any]
     nodes: Mapping[str, FlowNode]
     queue: str
+    schedule: ScheduleShape | None = Field(description="When it runs by itself, null when it does not.")
     text: str = Field(description="The YAML it was read from.")
 
 
@@ -170,6 +190,14 @@ class VersionShape(Shape):
     version: str
     active: bool
     created_at: datetime
+
+
+class PutShape(VersionShape):
+    """The version that a document became, and what it will lack when it runs as things stand on this host."""
+
+    warnings: tuple[Complaint, ...] = Field(
+        default=(), description="Files that it names as `asset:` and that are not there, each where it is named."
+    )
 
 
 class PutQuery(Ask):

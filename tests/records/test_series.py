@@ -1,0 +1,202 @@
+"""What is counted is exactly what was stepped, and what is measured lies within its bucket."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from redis.asyncio import Redis
+
+from pipeline.errors import CursorInvalid
+from pipeline.model import NodeState, Problem, Run
+from pipeline.records import Records
+from pipeline.records.series import BOUNDS, HOUR, KEPT_DAYS, MINUTE, MOST_FLOWS, Durations, Tally, added
+from tests.records.nouns import PREFIX, a_run, moment, states
+
+BROKEN = Problem(code="IMAGE_UNREADABLE", message="It cannot be read.", node="small")
+
+
+async def queued(records: Records, **fields: object) -> Run:
+    run = a_run(**fields)
+    await records.runs.create(run)
+    return run
+
+
+async def running(records: Records, **fields: object) -> Run:
+    run = await queued(records, **fields)
+    assert await records.runs.start(run.id, 1, moment(1)) is not None
+    return run
+
+
+async def failed(records: Records, problem: Problem = BROKEN, **fields: object) -> Run:
+    run = await running(records, **fields)
+    nodes = {"small": NodeState(type="resize", status="failed", ms=3)}
+    assert await records.runs.fail(run.id, 1, problem, nodes, moment(2)) is not None
+    return run
+
+
+async def test_every_end_is_counted_once_in_minute_hour_and_total(records: Records, redis: Redis) -> None:
+    for _ in range(3):
+        run = await running(records)
+        for _ in range(2):  # the second time it is no longer its turn
+            await records.runs.commit(run.id, 1, states("completed", ms=2.0), [], [], moment(2), stored=0.003)
+    await failed(records, queue="bulk", flow="other")
+    cancelled = await queued(records, queue="bulk")
+    await records.runs.cancel(cancelled.id, moment(3))
+
+    totals = await records.series.totals()
+    assert totals.by("runs") == {("thumb", "completed"): 3, ("other", "failed"): 1, ("thumb", "cancelled"): 1}
+    assert totals.by("ended") == {("default", "completed"): 3, ("bulk", "failed"): 1, ("bulk", "cancelled"): 1}
+    assert totals.by("queued") == {("default",): 3, ("bulk",): 2}
+    assert totals.by("failures") == {("IMAGE_UNREADABLE",): 1}
+    assert [totals.durations(name, "default").count for name in ("wait", "run", "store")] == [3, 3, 3]
+    assert [totals.durations(name, "bulk").count for name in ("wait", "run", "store")] == [1, 1, 0]
+    assert totals.durations("store", "default").total == pytest.approx(9.0)
+    assert totals.durations("node", "resize").count == 4
+
+    now = await records.series.now()
+    minutes = await records.series.spans(MINUTE, now - now % MINUTE - 2 * MINUTE, 4)
+    hours = await records.series.spans(HOUR, now - now % HOUR - HOUR, 3)
+    assert added(minutes) == added(hours) == totals
+    assert (await records.series.last(3))[0] == totals
+    for key in await redis.keys(f"{PREFIX}series:60:*"):
+        assert KEPT_DAYS * 86400 - 60 < await redis.ttl(key) <= KEPT_DAYS * 86400 + 120
+
+
+async def test_depths_follow_every_step_exactly(records: Records) -> None:
+    runs: list[tuple[str, Run]] = []
+    choice = random.Random(5)
+    for _ in range(40):
+        project, queue = choice.choice(["demo", "other"]), choice.choice(["interactive", "default", "bulk"])
+        runs.append(("queued", await queued(records, project=project, queue=queue)))
+    for place, (_, run) in enumerate(runs):
+        steps = choice.randrange(5)
+        status = "queued"
+        if steps > 0:
+            await records.runs.start(run.id, 1, moment(1))
+            status = "running"
+        if steps == 2:
+            await records.runs.start(run.id, 1, moment(2))  # once more, after its worker was lost
+        if steps == 3:
+            await records.runs.release(run.id, 1, moment(2))
+            status = "queued"
+        if steps == 4:
+            await records.runs.commit(run.id, 1, {}, [], [], moment(2))
+            status = "completed"
+        runs[place] = (status, run)
+    for project in ("demo", "other"):
+        for depth in await records.series.depths(project):
+            for status in ("queued", "running", "waiting"):
+                there = [run for found, run in runs if (found, run.queue) == (status, depth.queue)]
+                assert depth.counts[status] == len(there)
+                assert depth.own[status] == len([run for run in there if run.project == project])
+    totals = await records.series.totals()
+    assert sum(totals.by("taken_over").values()) > 0
+    assert sum(totals.by("queued").values()) == len(runs)
+
+
+async def test_the_oldest_is_the_head_of_the_index(records: Records, redis: Redis) -> None:
+    first, second = await queued(records), await queued(records)
+    index = f"{PREFIX}depth:default:queued"
+    await redis.zincrby(index, -90_000_000, first.id)
+    depths = {depth.queue: depth for depth in await records.series.depths()}
+    assert 90 <= depths["default"].oldest < 120
+    assert depths["bulk"].oldest == 0
+    await records.runs.start(first.id, 1, moment(1))
+    depths = {depth.queue: depth for depth in await records.series.depths()}
+    assert depths["default"].oldest < 30
+    assert [member.decode() for member in await redis.zrange(index, 0, -1)] == [second.id]
+
+
+async def test_counting_costs_no_more_with_more_runs(records: Records, redis: Redis) -> None:
+    async def commands() -> int:
+        await redis.config_resetstat()
+        await records.series.depths("demo")
+        stats = await redis.info("commandstats")
+        return int(sum(row["calls"] for name, row in stats.items() if name not in ("cmdstat_info", "cmdstat_config")))
+
+    await queued(records)
+    await records.series.depths("demo")  # the script is known from now on
+    few = await commands()
+    for _ in range(200):
+        await queued(records)
+    assert await commands() == few
+
+
+async def test_failures_are_grouped_by_what_they_have_in_common(records: Records) -> None:
+    one = await failed(records)
+    two = await failed(records)
+    await failed(records, flow="other")
+    await failed(records, problem=Problem(code="RUN_TIMEOUT", message="Too long."))
+    await failed(records, project="other")
+    page = await records.series.failures("demo")
+    rows = {(row.code, row.type, row.flow): row for row in page.items}
+    assert set(rows) == {
+        ("RUN_TIMEOUT", "", "thumb"),
+        ("IMAGE_UNREADABLE", "resize", "other"),
+        ("IMAGE_UNREADABLE", "resize", "thumb"),
+    }
+    row = rows["IMAGE_UNREADABLE", "resize", "thumb"]
+    assert (row.count, row.run, row.message) == (2, two.id, "It cannot be read.")
+    assert row.first_at < row.last_at
+    assert one.id != two.id
+    assert page.items[0].code == "RUN_TIMEOUT"  # the last seen comes first
+
+    turned, cursor = [], None
+    while True:
+        page = await records.series.failures("demo", cursor, 1)
+        turned += page.items
+        cursor = page.next
+        if cursor is None:
+            break
+    assert len(turned) == 3
+    with pytest.raises(CursorInvalid):
+        await records.series.failures("demo", "nonsense")
+
+
+async def test_flows_beyond_the_bound_are_counted_together(records: Records, redis: Redis) -> None:
+    await redis.sadd(f"{PREFIX}series:flows", *(f"flow-{number}" for number in range(MOST_FLOWS - 1)))
+    for flow in ("known", "too-many", "flow-7", "too-many-too"):
+        run = await queued(records, flow=flow)
+        await records.runs.cancel(run.id, moment(1))
+    totals = await records.series.totals()
+    assert totals.by("runs") == {("known", "cancelled"): 1, ("flow-7", "cancelled"): 1, ("other", "cancelled"): 2}
+
+
+async def test_counts_from_outside_are_added(records: Records) -> None:
+    await records.series.count({("uploads", "tus", "accepted"): 2, ("uploads", "tus", "FILE_TOO_LARGE"): 1})
+    await records.series.count({("uploads", "tus", "accepted"): 3})
+    await records.series.count({})
+    totals = await records.series.totals()
+    assert totals.by("uploads", "tus") == {("accepted",): 5, ("FILE_TOO_LARGE",): 1}
+    assert totals.labels("uploads") == ["tus"]
+
+
+async def test_a_time_lies_in_its_bucket(records: Records) -> None:
+    for micros in (1, 250, 251, 353, 354, 500, 1000, 2001, 10**6, 10**10):
+        run = await running(records, queue="bulk")
+        before = (await records.series.totals()).durations("store", "bulk").counts
+        await records.runs.commit(run.id, 1, {}, [], [], moment(2), stored=micros / 1e6)
+        after = (await records.series.totals()).durations("store", "bulk").counts
+        (place,) = (place for place, count in enumerate(after) if count != before[place])
+        below = BOUNDS[place - 1] if place else 0
+        above = BOUNDS[place] if place < len(BOUNDS) else float("inf")
+        assert below < micros / 1000 <= above * (1 + 1e-9)
+
+
+def test_percentiles_are_within_a_bucket_of_the_truth() -> None:
+    chance = random.Random(3)
+    times = sorted(chance.lognormvariate(4, 1.2) for _ in range(5000))
+    counts = [0] * (len(BOUNDS) + 1)
+    for ms in times:
+        counts[next(place for place, bound in enumerate((*BOUNDS, float("inf"))) if ms <= bound)] += 1
+    durations = Durations(tuple(counts), sum(times))
+    for share in (0.5, 0.95, 0.99):
+        found = durations.percentile(share)
+        assert found is not None
+        assert found == pytest.approx(times[int(share * len(times))], rel=0.1)
+    assert durations.powers()[-1] == (float("inf"), 5000)
+    assert [count for _, count in durations.powers()] == [
+        sum(ms / 1000 <= bound for ms in times) for bound, _ in durations.powers()
+    ]
+    assert Tally().durations("run", "default").percentile(0.5) is None

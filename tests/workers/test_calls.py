@@ -1,0 +1,92 @@
+"""A worker's run calls a server outside as its project may, and its secrets stay between the two."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from redis.asyncio import Redis
+
+from pipeline.core import Core, open_core
+from pipeline.model import Grant, Intake, Project, Run
+from pipeline.settings import Settings
+from tests.outside import Outside, fixed, listening
+from tests.workers.conftest import once, picture
+from workers.jobs import Jobs
+
+SECRET = "k3y-of-the-project"
+FLOW = """
+nodes:
+  photo: {{type: input}}
+  caption: {{type: ask, url: "{url}/caption?key={{secrets.key}}", headers: {{Authorization: "Bearer {{secrets.key}}"}}}}
+  tell: {{type: notify, url: "{url}/hook", message: "{{file.name}}"}}
+  out: {{type: save, from: photo, path: "out.png"}}
+"""
+
+
+@pytest.fixture(scope="module")
+async def outside() -> AsyncIterator[Outside]:
+    async with listening() as outside:
+        outside.answers |= {"/caption": fixed(200, b'{"text": "a gradient"}'), "/hook": fixed(204)}
+        yield outside
+
+
+@pytest.fixture
+async def core(settings: Settings, redis: Redis, outside: Outside) -> AsyncIterator[Core]:
+    """With a project that may call what is private and has a secret, and one that may not."""
+    open_project = Project(id="open", allow_private_urls=True, secrets={"key": SECRET})
+    strict = Project(id="strict", secrets={"key": SECRET})
+    projects = {project.id: project for project in (open_project, strict)}
+    async with open_core(settings.model_copy(update={"projects": projects}), sandbox_children=1) as core:
+        await core.flows.put("calls", FLOW.format(url=outside.url))
+        yield core
+
+
+async def ran(core: Core, project: str) -> tuple[Run, str]:
+    """The run as it ended, and everything that can be read of it."""
+    grant = Grant(project=core.settings.projects[project])
+    photo = await core.uploads.accept(grant, Intake(name="photo.png"), once(picture(64, 48)))
+    run = await core.runs.start(grant, "calls", {"photo": [photo.id]}, {}, {})
+    assert core.sandbox is not None
+    await Jobs(core, core.sandbox).run_flow({"job_try": 3}, run.id, 1)
+    run = await core.runs.get(grant, run.id)
+    events = await core.events.read(project, None, None, 100)
+    file = await core.records.files.get(photo.id)
+    return run, repr((run, events, file))
+
+
+async def test_a_run_calls_with_the_secrets_of_its_project(
+    core: Core, outside: Outside, caplog: pytest.LogCaptureFixture
+) -> None:
+    outside.heard[:] = []
+    run, told = await ran(core, "open")
+    assert (run.status, run.error, run.facts) == ("completed", None, {"caption": {"text": "a gradient"}})
+    asked, hook = outside.heard
+    assert (asked.query, asked.headers["Authorization"]) == (f"key={SECRET}", f"Bearer {SECRET}")
+    assert asked.body == picture(64, 48) and f'"run":"{run.id}"'.encode() in hook.body
+    assert SECRET not in told + caplog.text
+
+
+async def test_a_project_that_may_not_reaches_nothing_private(
+    core: Core, outside: Outside, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    outside.heard[:] = []
+    run, told = await ran(core, "strict")
+    assert run.status == "failed" and run.error is not None
+    assert (run.error.code, run.error.node) == ("ADDRESS_REFUSED", "caption")
+    assert outside.heard == [] and SECRET not in told + caplog.text + "".join(capsys.readouterr())
+
+
+async def test_a_server_that_fails_tells_nothing_either(
+    core: Core,
+    outside: Outside,
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.setitem(outside.answers, "/caption", fixed(500, SECRET.encode()))
+    run, told = await ran(core, "open")
+    assert run.error is not None and run.error.code == "CALL_FAILED" and "it answered 500" in run.error.message
+    assert SECRET not in told + caplog.text + "".join(capsys.readouterr())
