@@ -3,4 +3,4 @@
 
 def warm() -> None:
     """Import the image engine, so that no run waits for it."""
-    import pipeline.graph.fused  # noqa: F401
+    import pipeline.graph.confined  # noqa: F401

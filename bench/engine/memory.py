@@ -20,7 +20,7 @@ from pipeline.graph.estimate import estimate
 from pipeline.graph.execute import preview
 from pipeline.graph.explain import with_choices
 from pipeline.graph.flow import load_flow
-from pipeline.graph.fused import Assignment, Studio, draw
+from pipeline.graph.fused import Assignment, Studio
 from pipeline.imaging.measure import measure
 from pipeline.imaging.sandbox import Sandbox
 from pipeline.model import File
@@ -98,7 +98,7 @@ def weight_of(assignment: Assignment) -> Weight:
     """The same inside the child."""
     Path("/proc/self/clear_refs").write_text(RESET_PEAK)
     before = peak_mib()
-    draw(assignment)
+    Studio(assignment).draw()
     peak = peak_mib() - before
     return Weight(peak, estimate(Studio(assignment)) / MIB)
 

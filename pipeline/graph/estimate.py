@@ -73,9 +73,9 @@ class Reckoning:
 
     def _look(self, name: str) -> None:
         """A look that was made before; nothing of it is left but its peak."""
-        ahead = Studio(self._studio._up_to(name), self._studio.seen, name)
+        ahead = Studio(self._studio.up_to(name), self._studio.seen, name)
         inner = Reckoning(ahead)
-        for element in ahead._looked_at(name):
+        for element in ahead.looked_at(name):
             outline = shape_of(inner._made, element).outline
             stream = inner._picture(element)
             if outline and not issubclass(ahead.specs[name].cls, FactNode):

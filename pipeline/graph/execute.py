@@ -17,10 +17,11 @@ from typing import Any, TypeVar
 from pipeline.artifacts import Artifact, Emit, Made, Tools
 from pipeline.errors import FlowNotFound, ImageTimeout, InputMissing, NodeInvalid, SafelightError
 from pipeline.graph.belongings import SCHEME, references
+from pipeline.graph.confined import draw
 from pipeline.graph.course import INSIDE, Course, Watch
 from pipeline.graph.facts import artifact_facts, artifact_outline, run_facts
 from pipeline.graph.flow import Flow, NodeSpec, backed_off
-from pipeline.graph.fused import Assignment, Drawing, blamed, draw
+from pipeline.graph.fused import Assignment, Drawing, blamed
 from pipeline.graph.placeholders import fill
 from pipeline.graph.plan import Export, Ref, Stage, plan
 from pipeline.graph.saving import Handed, Saving

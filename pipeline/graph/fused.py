@@ -72,11 +72,6 @@ class Drawing:
     ms: dict[str, float] = field(default_factory=dict)
 
 
-def draw(assignment: Assignment) -> Drawing:
-    """Do the fused part of a run; raises the error of the first node that failed, its `node` set."""
-    return Studio(assignment).draw()
-
-
 class Studio:
     """One fused part of a run: what was decided before a pixel is decoded, and the acts that follow from it."""
 
@@ -90,7 +85,7 @@ class Studio:
         self.seen = Seen() if seen is None else seen
         self.sketch: Sketch = self._sketched()
         self.common = self.seen.common(assignment.common)
-        demands(self.sketch, self.stage, self.specs, self.common, self._looked_at(look))
+        demands(self.sketch, self.stage, self.specs, self.common, self.looked_at(look))
         self.readers = _readers(self.sketch, self.stage)
         self.names = {
             name: [_name(shape_of(self.sketch, element).origin) for element in elements]
@@ -105,9 +100,9 @@ class Studio:
             try:
                 return sketch(self.stage, self.specs, given, chosen, common, self.seen)
             except Unseen as unseen:
-                Studio(self._up_to(unseen.node), self.seen, unseen.node).look()
+                Studio(self.up_to(unseen.node), self.seen, unseen.node).look()
 
-    def _up_to(self, node: str) -> Assignment:
+    def up_to(self, node: str) -> Assignment:
         """The part of the work that leads to a node, without the node and without what is made of it."""
         needed, names = set(), [node]
         while names:
@@ -117,7 +112,8 @@ class Studio:
         fused = tuple(name for name in self.stage.fused if name in needed)
         return replace(self.assignment, stage=replace(self.stage, fused=fused, exports=()))
 
-    def _looked_at(self, node: str | None) -> dict[Element, float]:
+    def looked_at(self, node: str | None) -> dict[Element, float]:
+        """The pictures that a look for a node is taken at, with the scale it needs."""
         if node is None:
             return {}
         found: dict[Element, float] = {}
@@ -150,6 +146,7 @@ class Studio:
             self.seen.surveyed[node, element[2]] = model.survey(self._picture(element))
 
     def draw(self) -> Drawing:
+        """Do the work; raises the error of the first node that failed, its `node` set."""
         for name in self.stage.fused:
             if name in self.sketch.skipped:
                 self._tell(name, "skipped")

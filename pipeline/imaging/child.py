@@ -47,6 +47,8 @@ HEAD = struct.Struct("!BI")
 LETTER, REPORT, ANSWER = 0, 1, 2
 LARGEST = {REPORT: 32_768, ANSWER: 64 * 2**20}
 """Bytes of a report, as JSON, and of an answer."""
+NO_MEMORY = ("out of memory", "Error creating thread", "unable to allocate")
+"""What libvips and glib say when there is none; a thread wants memory for its stack."""
 ENVIRONMENT = {"VIPS_CONCURRENCY": "1", "VIPS_BLOCK_UNTRUSTED": "1"}
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
 MALLOC = {M_ARENA_MAX: 2, M_TRIM_THRESHOLD: 64 * 2**20, M_MMAP_THRESHOLD: 32 * 2**20}
@@ -193,7 +195,7 @@ def _ran_out_of_memory(fault: BaseException | None) -> bool:
     """Whether memory is behind the fault or anything that led to it; libvips says so in words only."""
     while fault is not None:
         library = type(fault).__module__.partition(".")[0] == "pyvips"
-        if isinstance(fault, MemoryError) or (library and "out of memory" in str(fault)):
+        if isinstance(fault, MemoryError) or (library and any(words in str(fault) for words in NO_MEMORY)):
             return True
         fault = fault.__cause__ or fault.__context__
     return False

@@ -25,6 +25,8 @@ QUALITIES = {"jpeg": 82, "webp": 80, "avif": 55}
 # the same bytes and likeness, which effort 5 loses (docs/performance.md).
 EFFORTS = {"webp": 2, "avif": 2, "gif": 6}
 OPAQUE = frozenset({"jpeg"})
+LARGEST_OPTIMISED = 40_000_000
+"""Pixels up to which a JPEG gets tables of its own: mozjpeg keeps 6 bytes of each pixel for them (12 from quality 90)."""
 LONGEST_SIDE = {"jpeg": 65_500, "webp": 16_383, "avif": 16_384, "gif": 65_535}
 
 
@@ -58,7 +60,7 @@ def encode(picture: Picture, path: Path) -> Encoded:
     ready = _prepared(picture, name)
     _check_sides(ready, name)
     with readable():
-        _saver(ready, name)(str(path), **_arguments(ready.wish, name))
+        _saver(ready, name)(str(path), **_arguments(ready, name))
     return _encoded(ready, name, path)
 
 
@@ -72,7 +74,7 @@ def _encode_best(picture: Picture, path: Path) -> Encoded:
     def attempt(name: str, quality: int | None) -> bytes:
         save = _saver(ready[name], name, "_buffer")
         with readable():
-            return bytes(save(**_arguments(replace(ready[name].wish, quality=quality), name)))
+            return bytes(save(**_arguments(ready[name].wishing(replace(ready[name].wish, quality=quality)), name)))
 
     found = best({name: _span(held.wish, name) for name in ready}, held.wish.max_bytes, attempt)
     path.write_bytes(found.content)
@@ -180,15 +182,16 @@ def _saver(picture: Picture, name: str, target: Literal["", "_buffer"] = "") -> 
     return getattr(picture.pixels, ("heifsave" if name == "avif" else f"{name}save") + target)
 
 
-def _arguments(wish: Wish, name: str) -> dict[str, Any]:
-    return {"keep": _kept(wish), **_options(wish, name)}
+def _arguments(picture: Picture, name: str) -> dict[str, Any]:
+    pixels = picture.pixels.width * picture.pixels.height
+    return {"keep": _kept(picture.wish), **_options(picture.wish, name, pixels)}
 
 
-def _options(wish: Wish, name: str) -> dict[str, Any]:
+def _options(wish: Wish, name: str, pixels: int) -> dict[str, Any]:
     quality = wish.quality or QUALITIES.get(name)
     effort = wish.effort if wish.effort is not None else EFFORTS.get(name)
     if name == "jpeg":
-        return {"Q": quality, "interlace": bool(wish.progressive), "optimize_coding": True}
+        return {"Q": quality, "interlace": bool(wish.progressive), "optimize_coding": pixels <= LARGEST_OPTIMISED}
     if name == "png":
         return {"interlace": bool(wish.progressive), "compression": 6 if effort is None else effort}
     if name == "webp":

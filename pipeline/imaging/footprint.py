@@ -14,7 +14,7 @@ from typing import BinaryIO, Literal
 import pyvips
 
 from pipeline.errors import ImageUnreadable
-from pipeline.imaging.encode import QUALITIES
+from pipeline.imaging.encode import LARGEST_OPTIMISED, QUALITIES
 from pipeline.imaging.open import VECTORS, WEBP_RESIDUAL, decode_shrink
 from pipeline.imaging.picture import Outline, Wish
 from pipeline.imaging.vector import bounded, size_of
@@ -223,6 +223,8 @@ def _drawing(path: Path, outline: Outline, scale: float) -> Decoding:
 
 # Encoders
 
+JPEG_STREAMED = 0.4
+"""Without either, of each pixel."""
 JPEG_COPIES = 2
 """Optimised tables and progressive scans keep every coefficient, and mozjpeg a second copy for its trellis."""
 FINE_JPEG, FINE_AVIF = 90, 90
@@ -241,6 +243,8 @@ def encoding(name: str, wish: Wish, width: int, height: int, frames: int, bands:
     if name == "jpeg":
         fine = (wish.quality or QUALITIES["jpeg"]) >= FINE_JPEG
         samples = 1.0 if bands < 3 else bands if fine or bands > 3 else 1.5
+        if not wish.progressive and frame * frames > LARGEST_OPTIMISED:
+            return ceil(JPEG_STREAMED * frame) + MIB
         return ceil(frame * samples * COEFFICIENT * JPEG_COPIES)
     if name == "webp":
         alpha = bands in (2, 4)

@@ -143,6 +143,9 @@ class ImageNode(Node):
 class OpenNode(ImageNode):
     """A step that makes a picture of a file itself, in its own way, instead of the picture it would be opened as."""
 
+    foreseen: ClassVar[bool] = True
+    """Whether the memory it takes is foreseen; no program of its own runs that takes what it likes."""
+
     def outline_in(self, file: Path) -> Outline:
         """The exact outline of the picture that `open` makes of this file."""
         raise NotImplementedError

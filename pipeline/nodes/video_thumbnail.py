@@ -43,6 +43,8 @@ Moment = Annotated[float | str, BeforeValidator(_moment), WithJsonSchema(MOMENT_
 class VideoThumbnail(OpenNode):
     """Takes a frame out of a video as a picture, or several as an animation: save that as `.webp` or `.gif`."""
 
+    foreseen: ClassVar[bool] = False
+
     type: Annotated[Literal["video_thumbnail"], NEEDED]
     at: Moment = Field(default="10%", description="When the frame is shown: seconds, or percent of the duration.")
     length: Seconds | None = Field(

@@ -10,7 +10,7 @@ from pipeline.graph.estimate import estimate
 from pipeline.graph.execute import preview
 from pipeline.graph.explain import with_choices
 from pipeline.graph.flow import load_flow
-from pipeline.graph.fused import Assignment, Studio, draw
+from pipeline.graph.fused import Assignment, Studio
 from pipeline.imaging.sandbox import Sandbox
 from tests.graph.desk import Desk, file_at
 
@@ -30,7 +30,7 @@ def weight_of(assignment: Assignment) -> Weight:
     foreseen = estimate(Studio(assignment))
     Path("/proc/self/clear_refs").write_text("5")
     before = _peak()
-    draw(assignment)
+    Studio(assignment).draw()
     return Weight(_peak() - before, foreseen / MIB)
 
 
