@@ -25,6 +25,7 @@ from pipeline.errors import CallFailed
 from pipeline.graph.execute import execute
 from pipeline.graph.flow import load_flow
 from pipeline.graph.fused import Drawing
+from pipeline.imaging.child import keep_freed_memory
 from pipeline.imaging.measure import measure
 from pipeline.model import File, ImageFacts, NodeState, Output
 
@@ -106,6 +107,7 @@ async def caught(
 def tamed() -> None:
     """Make libvips in this process what it is in a child; its threads are set by VIPS_CONCURRENCY."""
     pyvips.cache_set_max(0)
+    keep_freed_memory()
 
 
 def _unheard(node: str, state: NodeState) -> None:

@@ -112,6 +112,11 @@ def adopt(end: socket.socket, parent: int) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     faulthandler.enable()
     os.environ.update(ENVIRONMENT)
+    keep_freed_memory()
+
+
+def keep_freed_memory() -> None:
+    """Let this process serve the next picture from what the last one has freed, where the C library can."""
     if sys.platform == "linux":
         library = ctypes.CDLL(None)
         with suppress(AttributeError):
