@@ -26,7 +26,7 @@ QUALITIES = {"jpeg": 82, "webp": 80, "avif": 55}
 EFFORTS = {"webp": 2, "avif": 2, "gif": 6}
 OPAQUE = frozenset({"jpeg"})
 LARGEST_OPTIMISED = 40_000_000
-"""Pixels up to which a JPEG gets tables of its own: mozjpeg keeps 6 bytes of each pixel for them, 12 from quality 90."""
+"""Pixels up to which a JPEG gets tables of its own; for them mozjpeg keeps 6 bytes of a pixel, 12 from quality 90."""
 LONGEST_SIDE = {"jpeg": 65_500, "webp": 16_383, "avif": 16_384, "gif": 65_535}
 
 
