@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -108,5 +108,17 @@ class Tools(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Kept:
+    """What a step on whole files came to in an earlier try: its files, None when it passed on its own, and facts."""
+
+    artifacts: Sequence[Artifact] | None
+    found: Sequence[Mapping[str, Any]] = ()
+
+
+Resume = Callable[[str], Awaitable[Kept | None]]
+"""Finds what a node came to in an earlier try of the run, None when nothing is left of it."""
+Checkpoint = Callable[[str, Kept], None]
+"""Hears what a node came to, for a later try."""
 Emit = Callable[[str, NodeState], None]
 """Hears how far each node has come."""

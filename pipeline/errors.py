@@ -66,6 +66,10 @@ class KeyInvalid(SafelightError):
     code, status, sentence = "KEY_INVALID", 401, "This API key is not known here."
 
 
+class KeyNotAdmin(SafelightError):
+    code, status, sentence = "KEY_NOT_ADMIN", 403, "Only the `admin_keys` control queues and workers."
+
+
 class SignatureInvalid(SafelightError):
     code, status, sentence = "SIGNATURE_INVALID", 403, "The signature does not belong to this address."
 
@@ -284,6 +288,10 @@ class RunNotEnded(SafelightError):
 
 class RunCancelled(SafelightError):
     code, status, sentence = "RUN_CANCELLED", 409, "The run was cancelled."
+
+
+class RunPoisoned(SafelightError):
+    code, status, sentence = "RUN_POISONED", 422, "The run was given up: its worker died {times} times while it ran."
 
 
 class RunTimeout(SafelightError):

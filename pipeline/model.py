@@ -221,6 +221,7 @@ class NodeState(Noun):
     status: NodeStatus = "queued"
     ms: float | None = None
     error: Problem | None = None
+    reused: bool = Field(default=False, description="Whether what it made was taken from an earlier try.")
 
 
 class Output(Noun):
@@ -256,6 +257,7 @@ class Run(Noun):
     version: str
     queue: Queue = "default"
     status: RunStatus = "queued"
+    trace: str | None = Field(default=None, description="The traceparent of the request that started it.")
     created_at: datetime = Field(default_factory=now)
     started_at: datetime | None = None
     finished_at: datetime | None = None
@@ -268,6 +270,29 @@ class Run(Noun):
     facts: Mapping[str, Any] = Field(default={}, description="What its fact nodes found, by node.")
     error: Problem | None = None
     tries: tuple[Try, ...] = Field(default=(), description="The last twenty times it was begun, the oldest first.")
+
+
+class KeptFile(Noun):
+    """A file that a step had made, as its bytes lie in a storage until the run completes."""
+
+    storage: str
+    key: str
+    node: str
+    name: str
+    mime: str
+    size: int
+    sha256: str
+    image: ImageFacts | None = None
+    origin: str | None = Field(default=None, description="The id of the input it was made of, when that was one.")
+    encoded: bool = False
+
+
+class Checkpoint(Noun):
+    """What a step on whole files came to before its run failed; `files` is None when it passed on what it got."""
+
+    node: str
+    files: tuple[KeptFile, ...] | None = None
+    found: tuple[Mapping[str, Any], ...] = ()
 
 
 LetterReason = Literal["exhausted", "internal", "poisoned"]
@@ -301,7 +326,10 @@ class WorkerBeat(Noun):
     version: str
     queues: tuple[str, ...]
     slots: int
-    running: tuple[str, ...] = ()
+    running: tuple[str, ...] = Field(default=(), description="Ids of the runs it executes.")
+    load: float = Field(default=0.0, description="Of its host, averaged over a minute.")
+    memory: int = Field(default=0, description="Held by it and its sandbox children, bytes.")
+    draining: bool = Field(default=False, description="Whether it takes nothing more and leaves when it has finished.")
     started_at: datetime
     beat_at: datetime = Field(default_factory=now)
 

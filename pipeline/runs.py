@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
@@ -30,7 +31,8 @@ from pipeline.errors import (
 from pipeline.events import EventLog
 from pipeline.flows import FlowRegistry
 from pipeline.graph.flow import Flow
-from pipeline.model import ENDED, File, Grant, NodeState, Page, Queue, Run, RunStatus, new_id, now
+from pipeline.letters import DeadLetters
+from pipeline.model import ENDED, Checkpoint, File, Grant, NodeState, Page, Queue, Run, RunStatus, new_id, now
 from pipeline.records import Records
 from pipeline.records.queue import Slip
 from pipeline.storage.base import Storage
@@ -41,6 +43,10 @@ JOB_LIFE = timedelta(days=28)
 """How long the queue remembers a job; the truth is in our record, so long is harmless and short loses work."""
 STRANDED_AFTER = timedelta(seconds=30)
 RECOVER_BATCH = 500
+PURGE_BATCH = 200
+"""Queued runs that one step of a purge looks at, so that the record server is never busy with it for long."""
+LOOK_AGAIN = 0.1
+"""Seconds between two looks at what is still running in a queue that is drained."""
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -64,7 +70,7 @@ def job_slip(prefix: str, run: Run) -> Slip:
     queued = int(now().timestamp() * 1000)
     body = serialize_job(JOB, (run.id, run.attempt), {}, None, queued, serializer=job_bytes)
     life = int(JOB_LIFE / timedelta(milliseconds=1))
-    return Slip(queue_key(prefix, run.queue), f"run:{run.id}:{run.attempt}", body, life)
+    return Slip(queue_key(prefix, run.queue), f"run:{run.id}:{run.attempt}", body, life, run.project)
 
 
 def queue_key(prefix: str, queue: Queue) -> str:
@@ -79,7 +85,7 @@ def run_folder(run: Run) -> str:
 
 
 class Runs:
-    """Starts runs and answers for them."""
+    """Starts runs and answers for them; its `letters` are those that were given up."""
 
     def __init__(
         self,
@@ -95,6 +101,7 @@ class Runs:
         self._flows = flows
         self._storages = storages
         self._prefix = prefix
+        self.letters = DeadLetters(records, self.retry)
 
     async def start(
         self,
@@ -106,10 +113,12 @@ class Runs:
         version: str | None = None,
         queue: Queue | None = None,
         id: str | None = None,
+        trace: str | None = None,
     ) -> Run:
         """Start a flow on files, given by their ids for each input node; without `version`, the active one.
 
-        With `id`, the run gets it, and a second start with the same id starts nothing.
+        With `id`, the run gets it, and a second start with the same id starts nothing. `trace` is the traceparent that
+        its spans continue.
 
         Raises `FlowNotFound`, `FlowVersionNotFound`, `FlowPaused`, `InputUnknown`, `InputMissing`, `FileNotFound`,
         `TypeNotAllowed`, `FileTooLarge`, `ImageTooLarge` or `ParamsInvalid`.
@@ -121,6 +130,7 @@ class Runs:
             flow.accept.check(file)
         run = Run(
             id=id or new_id(),
+            trace=trace,
             project=grant.project.id,
             flow=flow.id,
             version=flow.version,
@@ -166,12 +176,38 @@ class Runs:
         await self.get(grant, id)
         return await self._records.runs.cancel(id, now())
 
-    async def retry(self, grant: Grant, id: str) -> Run:
-        """Run an ended run once more as its next attempt; earlier outputs go. Raises `RunNotFound`, `RunNotEnded`."""
+    async def purge(self, queue: Queue) -> int:
+        """Cancel every run of any project that waits in this queue, some hundred at a time; returns how many."""
+        passed, cancelled, seen = 0, 0, PURGE_BATCH
+        while seen == PURGE_BATCH:
+            seen, gone = await self._records.runs.purge(queue, now(), passed, PURGE_BATCH)
+            passed, cancelled = passed + seen - gone, cancelled + gone
+        return cancelled
+
+    async def quiet(self, queue: Queue, seconds: float) -> int:
+        """Wait until no run of this queue is running, `seconds` at most; returns how many still are."""
+        deadline = time.monotonic() + seconds
+        # What was taken the moment before the queue was paused shows up as running at the second look.
+        calm = 0
+        while True:
+            running = await self._records.runs.running(queue)
+            calm = 0 if running else calm + 1
+            if calm == 2 or (time.monotonic() >= deadline and calm != 1):
+                return running
+            await asyncio.sleep(LOOK_AGAIN)
+
+    async def retry(self, grant: Grant, id: str, resume: bool = False) -> Run:
+        """Run an ended run once more as its next attempt; earlier outputs go. Raises `RunNotFound`, `RunNotEnded`.
+
+        With `resume`, steps on whole files that had been completed when it failed are not done again.
+        """
         earlier = await self.get(grant, id)
         outputs = await self._records.files.get_many([output.id for output in earlier.outputs])
-        run = await self._records.runs.retry(id, now())
+        kept = [] if resume else await self._records.runs.kept(id)
+        run = await self._records.runs.retry(id, now(), resume)
         await self._enqueue(run)
+        for checkpoint in kept:
+            await self._delete_kept(checkpoint)
         for file in outputs:
             if file is not None and file.run == id:
                 await self._delete_output(file)
@@ -220,6 +256,13 @@ class Runs:
         except Exception:  # the run is on record, so whatever ails the queue must not be told as a refusal
             log.warning("enqueue_postponed", run=run.id, exc_info=True)
             return False
+
+    async def _delete_kept(self, checkpoint: Checkpoint) -> None:
+        for file in checkpoint.files or ():
+            try:
+                await self._storages[file.storage].delete(file.key)
+            except (KeyError, SafelightError):
+                log.warning("checkpoint_left_behind", key=file.key, exc_info=True)
 
     async def _delete_output(self, file: File) -> None:
         try:

@@ -27,6 +27,8 @@ from pipeline.model import QUEUES, Project, Queue
 from pipeline.units import Bytes, Pixels, Seconds
 
 PREFIX = "SAFELIGHT_"
+COMMON_ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
+"""The variable by which every OpenTelemetry program knows its collector."""
 OTHER_VARIABLES = {"SAFELIGHT_CONFIG", "SAFELIGHT_URL", "SAFELIGHT_API_KEY"}
 """Variables that are no settings: the path of the file, and what the command line speaks to."""
 CONFIG_NAME = "safelight.yaml"
@@ -106,6 +108,12 @@ class Settings(BaseSettings):
     output_retention: Seconds | None = Field(
         default=None, gt=0, description="How long outputs of runs are kept; left out, for good."
     )
+    admin_keys: tuple[str, ...] = Field(
+        default=(),
+        description="Those of the projects' API keys that may pause, drain and purge queues and drain workers; "
+        "without any, every key may.",
+    )
+    letter_ttl: Seconds = Field(default=2_592_000, gt=0, description="How long dead letters are kept.")
     run_retention: Seconds = Field(default=2_592_000, gt=0, description="How long a run that ended is remembered.")
     event_retention: Seconds = Field(default=604_800, gt=0, description="How long events are kept in a project's log.")
     orphan_grace: Seconds = Field(
@@ -130,6 +138,11 @@ class Settings(BaseSettings):
         default=None,
         description="Model file that faces are found with: YuNet .onnx or an OpenCV cascade .xml; needs the extra "
         "`faces`.",
+    )
+    otlp_endpoint: str | None = Field(
+        default=None,
+        description="OpenTelemetry collector that traces go to, OTLP over HTTP; needs the extra `otel`. Left out, "
+        "`OTEL_EXPORTER_OTLP_ENDPOINT`.",
     )
     header_children: int = Field(
         default=1, ge=1, le=64, description="Processes beside the web that read image headers."
@@ -237,7 +250,8 @@ class _Environment(EnvSettingsSource):
         super().__init__(Settings, env_nested_delimiter="__", env_ignore_empty=True)
 
     def _load_env_vars(self) -> Mapping[str, str | None]:
-        return {name.lower(): value for name, value in self._environ.items() if value}
+        common = {"safelight_otlp_endpoint": self._environ.get(COMMON_ENDPOINT)}
+        return common | {name.lower(): value for name, value in self._environ.items() if value}
 
     def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:
         if str(value).lstrip().startswith(("[", "{")):
@@ -428,7 +442,7 @@ def _keys(name: str, project: dict[str, Any]) -> Iterator[tuple[Place, str]]:
 # Showing
 
 
-SECRETS = {"secret_key", "api_keys", "secret", "secrets"}
+SECRETS = {"secret_key", "api_keys", "admin_keys", "secret", "secrets"}
 _SECRET_WORD = re.compile(r"secret|password|token|key", re.IGNORECASE)
 
 

@@ -45,7 +45,9 @@ TEMPORARY_AGE = timedelta(hours=1)
 START = datetime(1970, 1, 1, tzinfo=UTC)
 
 _ID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
-_KEY = re.compile(rf"[^/]+/(?:files/[0-9a-f]{{2}}/(?P<file>{_ID})/[^/]+|runs/(?P<run>{_ID})(?:-(?P<attempt>\d+))?/.+)")
+_KEY = re.compile(
+    rf"[^/]+/(?:files/[0-9a-f]{{2}}/(?P<file>{_ID})/[^/]+|runs/(?P<run>{_ID})(?:-(?P<attempt>\d+))?(?:\.\d+)?/.+)"
+)
 _RUN_FOLDER = re.compile(rf"run-(?P<run>{_ID})-(?P<attempt>\d+)-[0-9a-f]+")
 _COPY = re.compile(_ID)
 
@@ -118,6 +120,18 @@ class Sweeps:
         for status in sorted(ENDED):
             swept += await self._runs_of(status, before, dry)
         return swept
+
+    async def letters(self, dry: bool = False) -> Swept:
+        """Drop dead letters older than `letter_ttl`; their runs stay as long as any that ended."""
+        before = await self._ago(self._settings.letter_ttl)
+        if dry:
+            return Swept(gone=await self._records.letters.old(before))
+        gone = 0
+        while dropped := await self._records.letters.expire(before, BATCH):
+            gone += dropped
+            if gone >= MOST:
+                return Swept(gone=gone, more=True)
+        return Swept(gone=gone)
 
     async def events(self, dry: bool = False) -> Swept:
         """Forget events older than `event_retention`."""
@@ -341,6 +355,7 @@ SWEEPS: Mapping[str, Callable[[Sweeps, bool], Awaitable[Swept]]] = {
     "files": Sweeps.files,
     "outputs": Sweeps.outputs,
     "runs": Sweeps.runs,
+    "letters": Sweeps.letters,
     "events": Sweeps.events,
     "orphans": Sweeps.orphans,
     "staged": Sweeps.staged,

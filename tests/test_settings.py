@@ -46,6 +46,8 @@ def test_defaults(tmp_path: Path) -> None:
     assert found.base_url == "http://127.0.0.1:8080"
     assert (found.upload_expiry, found.max_pixels, found.sandbox_memory) == (86_400, 100_000_000, 2**31)
     assert (found.sandbox_calls, found.sandbox_recycle_memory) == (1000, 2**29)
+    assert (found.run_retention, found.event_retention, found.orphan_grace) == (30 * 86_400, 7 * 86_400, 86_400)
+    assert found.output_retention is None
 
 
 def test_units_paths_and_projects(tmp_path: Path) -> None:
@@ -54,6 +56,8 @@ def test_units_paths_and_projects(tmp_path: Path) -> None:
 data_dir: there
 max_pixels: 50MP
 body_timeout: 1.5m
+run_retention: 12h
+output_retention: 90d
 storages: {default: "file://./there/files", far: "s3://b/p?endpoint=http://127.0.0.1:1"}
 projects:
   demo:
@@ -66,6 +70,7 @@ projects:
     assert found.data_dir == tmp_path / "there"
     assert found.max_pixels == 50_000_000
     assert found.body_timeout == 90
+    assert (found.run_retention, found.output_retention) == (12 * 3600, 90 * 86_400)
     assert found.storages["default"] == f"file://{tmp_path}/there/files"
     assert found.storages["far"] == "s3://b/p?endpoint=http://127.0.0.1:1"
     demo = found.projects["demo"]

@@ -11,7 +11,9 @@ import contextlib
 import math
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from time import perf_counter
 from typing import Any, TypeVar, cast
 from uuid import UUID, uuid5
 
@@ -30,7 +32,6 @@ from pipeline.errors import (
     PathInvalid,
     RecordsUnavailable,
     RunCancelled,
-    RunNotFound,
     RunTimeout,
     SafelightError,
     StorageKeyNotFound,
@@ -48,7 +49,9 @@ from pipeline.records.runs import run_files
 from pipeline.runs import run_folder
 from pipeline.storage.base import Storage, checked_key
 from pipeline.uploads import MANIFEST, copy_to, delete_bytes, write_manifest
+from workers.checkpoints import Checkpoints
 from workers.seats import Seat
+from workers.traces import Trace, Traces
 
 CRASH_TRIES = 2
 """Tries of a run whose pictures end the process that draws them; its flow may allow fewer."""
@@ -57,6 +60,8 @@ WATCH_AFTER = 0.5
 PACE = 0.2
 """Seconds between two notes on how far a run is; what happens in the last of them is told with its end."""
 CHUNK = 1 << 20
+EARLIER = 5
+"""Tries of lost workers whose bytes are looked for; older ones are left to the sweep of orphans."""
 
 T = TypeVar("T")
 Job = Callable[..., Coroutine[Any, Any, None]]
@@ -69,9 +74,12 @@ log = structlog.stdlib.get_logger(__name__)
 class Jobs:
     """The jobs this process can do, on what it was given once."""
 
-    def __init__(self, core: Core, sandbox: Sandbox, execute: Execute = execute, worker: str = "") -> None:
+    def __init__(
+        self, core: Core, sandbox: Sandbox, execute: Execute = execute, worker: str = "", traces: Traces | None = None
+    ) -> None:
         self._core = core
         self._worker = worker
+        self._traces = traces or Traces()
         self._sandbox = sandbox
         self._execute = execute
         self._seats = asyncio.Semaphore(core.settings.sandbox_children)
@@ -82,20 +90,31 @@ class Jobs:
         """Execute this attempt of a run; nothing happens when it is not its turn any more."""
         with structlog.contextvars.bound_contextvars(run=run_id, attempt=attempt):
             try:
-                begun = await self._core.records.runs.begin(run_id, attempt, now(), self._worker)
+                turn = Turn(context["job_try"], context.get("claim", ""))
+                runs = self._core.records.runs.under(turn.claim)
+                begun = await runs.begin(run_id, attempt, now(), self._worker)
                 if begun is not None:
-                    await self._work(*begun, tries=context["job_try"])
+                    await self._work(*begun, turn)
             except RecordsUnavailable as fault:
                 # Without records not even a failure can be told, so this one is tried for ever.
                 raise _later(context["job_try"], Policy()) from fault
 
-    async def _work(self, run: Run, files: Mapping[str, File], tries: int) -> None:
+    async def _work(self, run: Run, files: Mapping[str, File], turn: Turn) -> None:
         self.running.add(run.id)
         seat = Seat(self._sandbox, self._seats)
         try:
-            await Attempt(self._core, seat, self._execute, run, files, tries).work()
+            with self._traces.over(run) as trace:
+                await Attempt(self._core, seat, self._execute, run, files, turn, trace).work()
         finally:
             self.running.discard(run.id)
+
+
+@dataclass(frozen=True)
+class Turn:
+    """How often the attempt was begun, and the claim under which its job is held; without one nobody else may be."""
+
+    tries: int
+    claim: str = ""
 
 
 def _later(tries: int, policy: Policy) -> Retry:
@@ -106,17 +125,20 @@ class Attempt:
     """One attempt of one run in this process."""
 
     def __init__(
-        self, core: Core, seat: Seat, execute: Execute, run: Run, files: Mapping[str, File], tries: int
+        self, core: Core, seat: Seat, execute: Execute, run: Run, files: Mapping[str, File], turn: Turn, trace: Trace
     ) -> None:
         self._core = core
         self._seat = seat
         self._execute = execute
         self._run = run
         self._files = files
-        self._tries = tries
-        self._marks = Marks(core.records, run)
-        self._tools = RunTools(core, run, cast(Sandbox, seat))
+        self._tries = turn.tries
+        self._runs = core.records.runs.under(turn.claim)
+        self._trace = trace
+        self._marks = Marks(core.records, run, turn.claim)
+        self._tools = RunTools(core, run, cast(Sandbox, seat), turn.tries)
         self._policy = Policy()
+        self._checkpoints = Checkpoints(core, self._runs, run, self._tools.folder)
         self._cancelled = False
 
     async def work(self) -> None:
@@ -178,12 +200,14 @@ class Attempt:
             self._run.metadata,
             self._run.id,
             self._tools,
-            self._marks.emit,
+            self._tell,
             self._seat,
             date=self._run.created_at,
             timeout=limit,
             node_timeout=self._core.settings.node_timeout,
             flows=self._core.flows.get,
+            resume=self._checkpoints.resume,
+            checkpoint=self._checkpoints.note,
         )
 
     async def _watched(self, execution: Coroutine[Any, Any, Outcome]) -> Outcome:
@@ -221,12 +245,14 @@ class Attempt:
 
     async def _commit(self, outcome: Outcome) -> None:
         run, tools = self._run, self._tools
-        done = await self._core.records.runs.commit(
-            run.id, run.attempt, self._marks.states, outcome.outputs, tools.files, now(), outcome.facts
+        done = await self._runs.commit(
+            run.id, run.attempt, self._marks.states, outcome.outputs, tools.files, now(), outcome.facts, tools.stored
         )
-        if done is None:
+        if done is None or self._tries > 1:
             await self._leave()
+        if done is None:
             return
+        await self._checkpoints.forget()
         for id, facts in outcome.learned.items():
             await self._learn(id, facts)
 
@@ -243,24 +269,34 @@ class Attempt:
         most = min(times, CRASH_TRIES) if isinstance(error, ImageCrashed) else times
         if error.retryable and self._tries < most:
             log.warning("run_postponed", code=error.code, tries=self._tries, exc_info=error)
+            await self._checkpoints.keep()
             await self._leave()
             await self._hand_back(_problem(error))
             raise _later(self._tries, self._policy) from error
         log.info("run_failed", code=error.code, node=error.node, reason=error.message, exc_info=error.__cause__)
         await self._fail(_problem(error), _letter(error))
 
+    def _tell(self, node: str, state: NodeState) -> None:
+        self._marks.emit(node, state)
+        self._trace.node(node, state)
+
     async def _fail(self, problem: Problem, letter: LetterReason | None) -> None:
+        self._trace.failed(problem)
         nodes = {id: _closed(state) for id, state in (dict(self._run.nodes) | self._marks.states).items()}
-        await self._core.records.runs.fail(self._run.id, self._run.attempt, problem, nodes, now(), letter)
+        await self._checkpoints.keep()
+        await self._runs.fail(self._run.id, self._run.attempt, problem, nodes, now(), letter)
         await self._leave()
 
     async def _hand_back(self, why: Problem | None = None) -> None:
         """Say that the run waits in the queue again, where its job already is."""
         with contextlib.suppress(RecordsUnavailable):
-            await asyncio.shield(self._core.records.runs.release(self._run.id, self._run.attempt, now(), why))
+            await asyncio.shield(self._runs.release(self._run.id, self._run.attempt, now(), why))
 
     async def _leave(self) -> None:
-        """Take away the bytes of outputs that will never be seen, also when this worker is being stopped."""
+        """Take away the bytes of outputs that will never be seen, also when this worker is being stopped.
+
+        Those are its own, unless they are on record, and what workers that were lost over this attempt left.
+        """
         cleaning = asyncio.ensure_future(self._clean())
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.shield(cleaning)
@@ -268,18 +304,9 @@ class Attempt:
 
     async def _clean(self) -> None:
         try:
-            if not await self._is_committed():
-                await self._tools.discard()
+            await self._tools.discard()
         except SafelightError as error:
             log.warning("outputs_left_behind", code=error.code, files=[file.key for file in self._tools.files])
-
-    async def _is_committed(self) -> bool:
-        # The same attempt may have been delivered twice, or a commit may have arrived whose answer did not.
-        try:
-            run = await self._core.records.runs.get(self._run.id)
-        except RunNotFound:
-            return False
-        return run.status == "completed" and run.attempt == self._run.attempt
 
 
 def _problem(error: SafelightError) -> Problem:
@@ -303,8 +330,8 @@ def _closed(state: NodeState) -> NodeState:
 class Marks:
     """Puts node states on record in batches, one every `PACE` seconds; those of a shorter run go with its end."""
 
-    def __init__(self, records: Records, run: Run) -> None:
-        self._records = records
+    def __init__(self, records: Records, run: Run, claim: str = "") -> None:
+        self._runs = records.runs.under(claim)
         self._run = run
         self._waiting: dict[str, NodeState] = {}
         self._sending: asyncio.Task[None] | None = None
@@ -335,7 +362,7 @@ class Marks:
     async def _send(self) -> None:
         batch, self._waiting = self._waiting, {}
         try:
-            await self._records.runs.mark(self._run.id, self._run.attempt, batch)
+            await self._runs.mark(self._run.id, self._run.attempt, batch)
         except RecordsUnavailable:  # what could not be sent waits for the next state, or for the end
             self._waiting = batch | self._waiting
 
@@ -343,9 +370,10 @@ class Marks:
 class RunTools:
     """The world as a run may touch it: its inputs, its outputs, and a folder that is wiped afterwards."""
 
-    def __init__(self, core: Core, run: Run, sandbox: Sandbox) -> None:
+    def __init__(self, core: Core, run: Run, sandbox: Sandbox, tries: int = 1) -> None:
         self._core = core
         self._run = run
+        self._tries = tries
         self._sandbox = sandbox
         self._loading = asyncio.Lock()
         self._claimed: dict[str, Path] = {}
@@ -354,6 +382,8 @@ class RunTools:
         """Whether outputs are private, because an input is."""
         self.files: list[File] = []
         """What was saved so far."""
+        self.stored = 0.0
+        """Seconds it took to put that into storage, one after the other."""
 
     def prepare(self) -> None:
         """Make the folder."""
@@ -395,7 +425,10 @@ class RunTools:
         self._claim(made, file.key)
         self.files = [known for known in self.files if known.id != file.id] + [file]
         bytes_put = storage.put(file.key, _chunks(made.artifact.path, file.size), file.size, file.mime)
-        for fault in await asyncio.gather(bytes_put, write_manifest(storage, file), return_exceptions=True):
+        began = perf_counter()
+        faults = await asyncio.gather(bytes_put, write_manifest(storage, file), return_exceptions=True)
+        self.stored += perf_counter() - began
+        for fault in faults:
             if isinstance(fault, BaseException):
                 raise fault
         return Output(
@@ -431,9 +464,27 @@ class RunTools:
         return await self._core.outbound.send(spoken, self._folder, private=project.allow_private_urls)
 
     async def discard(self) -> None:
-        """Remove the bytes of everything saved."""
-        for file in self.files:
-            await delete_bytes(self._core.storages[file.storage], file.key)
+        """Remove the bytes of everything saved, by this try or one before it, that no record names."""
+        saved = self.files
+        if not saved:
+            return
+        # A commit may have arrived whose answer did not, or have been somebody else's.
+        records = await self._core.records.files.get_many([file.id for file in saved])
+        named = {file.key for file in records if file is not None}
+        for file in saved:
+            for key in self._keys(file):
+                if key not in named:
+                    await delete_bytes(self._core.storages[file.storage], key)
+
+    def _keys(self, file: File) -> Sequence[str]:
+        """Where the file is, and where the tries before this one would have put it."""
+        place = file.key.removeprefix(self._folder_of(self._tries))
+        earlier = range(max(1, self._tries - EARLIER), self._tries)
+        return [file.key, *(self._folder_of(tries) + place for tries in earlier)]
+
+    def _folder_of(self, tries: int) -> str:
+        """Every try has a folder of its own, as one whose worker was believed dead may still be at work."""
+        return run_folder(self._run) + (f".{tries}" if tries > 1 else "")
 
     def _storage_name(self, made: Made) -> str:
         return made.storage or self._core.settings.projects[self._run.project].storage
@@ -451,7 +502,7 @@ class RunTools:
             id=str(uuid5(UUID(self._run.id), f"{made.node}/{made.path}")),
             project=self._run.project,
             storage=self._storage_name(made),
-            key=checked_key(f"{run_folder(self._run)}/{made.node}/{made.path}"),
+            key=checked_key(f"{self._folder_of(self._tries)}/{made.node}/{made.path}"),
             name=PurePosixPath(made.path).name,
             mime=made.media_type or artifact.mime,
             size=artifact.size,

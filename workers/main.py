@@ -20,20 +20,22 @@ from arq.connections import ArqRedis
 
 from pipeline.acts import ended
 from pipeline.core import Core, open_core
-from pipeline.errors import SafelightError, SettingsInvalid
+from pipeline.errors import RunPoisoned, SafelightError, SettingsInvalid, WorkerLost
 from pipeline.logs import configure_logs
-from pipeline.model import QUEUES, Queue, WorkerBeat, new_id, now
+from pipeline.model import QUEUES, Problem, Queue, Try, WorkerBeat, new_id, now
+from pipeline.records.queue import Death
 from pipeline.settings import Settings, load_settings
 from workers.jobs import Jobs
+from workers.memory import held_memory
 from workers.queue import Queues, worker_pool
 from workers.schedules import Chores
+from workers.traces import Traces
 from workers.warm import warm
 
 BEAT = 2.0
 BEAT_LIFE = 7.0
 TIMEOUT_MARGIN = 120.0
 """Seconds a job may take beyond its flow's timeout, to record how it ended."""
-LEASE_MARGIN = 10.0
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -101,8 +103,9 @@ class Worker:
         self._core = core
         assert core.sandbox is not None
         self._sandbox = core.sandbox
-        self._jobs = Jobs(core, core.sandbox)
         self._id = new_id()
+        self._traces = Traces.to(core.settings.otlp_endpoint)
+        self._jobs = Jobs(core, core.sandbox, worker=self._id, traces=self._traces)
         self._queues = tuple(queues)
         self._slots = slots
         self._started_at = now()
@@ -113,13 +116,19 @@ class Worker:
         await self._sandbox.start()
         async with _closing_pool(settings) as pool:
             reader = self._reader(pool)
-            async with _beside(reader.main(), self._every(BEAT, self._beat), Chores(self._core).work()):
+
+            async def beat() -> None:
+                if await self._beat() and not reader.tasks:
+                    stopping.set()
+
+            async with _beside(reader.main(), self._every(BEAT, beat), Chores(self._core).work()):
                 log.info("worker_started", worker=self._id, queues=self._queues, slots=self._slots)
                 await stopping.wait()
                 log.info("worker_stopping", worker=self._id, running=len(self._jobs.running))
                 await reader.stop(settings.grace)
         with contextlib.suppress(SafelightError):
             await self._core.records.workers.leave(self._id)
+        await self._traces.close()
         log.info("worker_stopped", worker=self._id)
 
     def _reader(self, pool: ArqRedis) -> Queues:
@@ -135,9 +144,16 @@ class Worker:
             self._slots,
             self._jobs.run_flow,
             job_timeout=turns * longest,
-            lease=longest + LEASE_MARGIN,
             ahead=ahead,
+            worker=self._id,
+            on_poisoned=self._give_up,
         )
+
+    async def _give_up(self, run_id: str, attempt: int, deaths: Sequence[Death]) -> None:
+        """Fail a run over which workers were lost again and again, and put it among the dead letters."""
+        error, lost = RunPoisoned(times=len(deaths)), _problem(WorkerLost())
+        tries = [Try(attempt=attempt, worker=death.worker, ended_at=death.at, error=lost) for death in deaths]
+        await self._core.records.letters.add(run_id, attempt, _problem(error), tries)
 
     async def _every(self, seconds: float, act: Callable[[], Coroutine[Any, Any, None]]) -> None:
         while True:
@@ -149,7 +165,8 @@ class Worker:
                 log.exception("worker_fault", act=act.__name__.strip("_"))
             await asyncio.sleep(seconds)
 
-    async def _beat(self) -> None:
+    async def _beat(self) -> bool:
+        """Tell that this worker lives; whether it is to leave."""
         beat = WorkerBeat(
             id=self._id,
             host=socket.gethostname(),
@@ -158,9 +175,15 @@ class Worker:
             queues=self._queues,
             slots=self._slots,
             running=tuple(sorted(self._jobs.running)),
+            load=round(os.getloadavg()[0], 2),
+            memory=await asyncio.to_thread(held_memory),
             started_at=self._started_at,
         )
-        await self._core.records.workers.beat(beat, BEAT_LIFE)
+        return await self._core.records.workers.beat(beat, BEAT_LIFE)
+
+
+def _problem(error: SafelightError) -> Problem:
+    return Problem(code=error.code, message=error.message)
 
 
 @contextlib.asynccontextmanager

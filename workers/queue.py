@@ -2,15 +2,17 @@
 
 arq's storage layout is kept: stock tools can look at the queues and stock producers fill them. What differs is how a
 worker reads it: it is woken by whoever enqueues instead of asking again and again, and one script tells what ended and
-claims what is due. A claimed job waits in its queue's sorted set for the end of its lease, so that the head of a queue
-is always work that is to be had. The truth about runs is in our records, so arq keeps no results, counts no tries that
-matter and never gives a job up.
+claims what is due. A claimed job is its worker's for a few seconds, renewed while it runs; a worker that comes too late
+finds its claim gone and drops the job. The truth about runs is in our records, so arq keeps no results, counts no tries
+that matter and gives a job up only when it killed its workers.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import socket
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -34,9 +36,10 @@ from redis.typing import EncodableT
 
 from pipeline.acts import ended
 from pipeline.model import Queue
-from pipeline.records.queue import WAKE_SUFFIX
+from pipeline.records.queue import WAKE_SUFFIX, Death
 from pipeline.runs import JOB, JOB_LIFE, job_bytes, job_pool, queue_key
 from workers.jobs import Job
+from workers.turn import turn_script
 
 LOOK_AGAIN = 1.0
 """Seconds between two looks at the queues when nobody wakes the worker, as stock producers do not."""
@@ -51,8 +54,14 @@ TELL_AGAIN = 0.2
 STRANGE_AFTER = 10.0
 """Seconds after which a job of a name unknown here is offered again: a newer worker may know it."""
 MOST_TRIES = 1_000_000
-TRIES_SECONDS = 88_400
-"""How long arq remembers how often a job was begun."""
+LEASE = 5.0
+"""Seconds after its last word until a worker's jobs are to be had by others."""
+MOST_DEATHS = 3
+"""Workers that may be lost over a job before it is given up."""
+TIDY_EVERY = 1.0
+"""Seconds between two looks for what others took out of the queues."""
+STILL_LEAVING = 0.2
+"""Seconds after which a job is offered again whose lost claim this very worker has not yet let go."""
 SOCKET_TIMEOUT = 10.0
 CONNECT_TIMEOUT = 2.0
 RETRIES = 30
@@ -62,99 +71,6 @@ HANDING_BACK = 5.0
 
 LOST: tuple[type[Any], ...] = (Unconnected, Unanswered, BusyLoadingError, OSError)
 """What a server that is away looks like; OSError is what connecting anew raises."""
-
-# A turn that comes twice, because its answer was lost, is answered as it was the first time. The lock of a job holds
-# the token of the worker that claimed it; who does not hold it any more changes nothing.
-TURN_LUA = f"""
-local taken = 0
-local function take()
-  taken = taken + 1
-  return ARGV[taken]
-end
-
-local token, answered, number, lease = take(), take(), take(), tonumber(take())
-local free, ahead, waited, patience = tonumber(take()), tonumber(take()), tonumber(take()), tonumber(take())
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-
-local function text(number) return string.format('%.0f', number) end
-local function wake(queue) return queue .. '{WAKE_SUFFIX}' end
-local function lock(id) return 'arq:in-progress:' .. id end
-
-local function settle(queue, id, verdict, number)
-  if redis.call('GET', lock(id)) ~= token then return end
-  if verdict == 'held' then
-    redis.call('PEXPIRE', lock(id), lease)
-    redis.call('ZADD', queue, 'XX', text(now + lease), id)
-    return
-  end
-  redis.call('DEL', lock(id))
-  if verdict == 'done' then
-    redis.call('ZREM', queue, id)
-    redis.call('DEL', 'arq:job:' .. id, 'arq:retry:' .. id)
-  elseif verdict == 'later' then
-    redis.call('ZADD', queue, 'XX', text(now + number), id)
-  else
-    redis.call('ZADD', queue, 'XX', number, id)
-    redis.call('DECR', 'arq:retry:' .. id)
-    redis.call('LPUSH', wake(queue), 1)
-  end
-end
-
-for _ = 1, tonumber(take()) do settle(take(), take(), take(), take()) end
-
-local claimed = {{}}
-local function row(queue, id, due)
-  return {{queue, id, due, redis.call('GET', 'arq:retry:' .. id), redis.call('GET', 'arq:job:' .. id)}}
-end
-
-local function claim(queue, id, due)
-  if not redis.call('SET', lock(id), token, 'NX', 'PX', lease) then return false end
-  redis.call('ZADD', queue, 'XX', text(now + lease), id)
-  redis.call('INCR', 'arq:retry:' .. id)
-  redis.call('EXPIRE', 'arq:retry:' .. id, {TRIES_SECONDS})
-  claimed[#claimed + 1] = {{queue, id, due}}
-  return true
-end
-
--- Jobs that a stock worker holds stay where they are and are passed over.
-local function claim_due(queue, before, room)
-  local passed = 0
-  while room > 0 do
-    local due = redis.call('ZRANGEBYSCORE', queue, '-inf', text(before), 'WITHSCORES', 'LIMIT', passed, room)
-    if #due == 0 then break end
-    for i = 1, #due, 2 do
-      if claim(queue, due[i], due[i + 1]) then room = room - 1 else passed = passed + 1 end
-    end
-  end
-  return room
-end
-
-local last = redis.call('GET', answered)
-if last then last = cjson.decode(last) end
-if last and last.number == number then
-  claimed, free = last.claimed, 0
-else
-  for _, queue in ipairs(KEYS) do free = claim_due(queue, now, free) end
-  for _, queue in ipairs(KEYS) do ahead = claim_due(queue, now - waited, ahead) end
-  if #claimed > 0 then
-    redis.call('SET', answered, cjson.encode({{number = number, claimed = claimed}}), 'PX', lease)
-  end
-end
-
-local rows = {{}}
-for _, found in ipairs(claimed) do
-  if redis.call('GET', lock(found[2])) == token then rows[#rows + 1] = row(found[1], found[2], found[3]) end
-end
-if free > 0 then
-  for _, queue in ipairs(KEYS) do
-    redis.call('DEL', wake(queue))
-    local coming = redis.call('ZRANGEBYSCORE', queue, '(' .. text(now), '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
-    if coming[2] then patience = math.min(patience, coming[2] - now) end
-  end
-end
-return {{patience, rows}}
-"""
 
 Verdict = Literal["held", "done", "later", "back"]
 
@@ -176,13 +92,18 @@ def worker_pool(redis_url: str) -> ArqRedis:
 
 @dataclass(frozen=True)
 class Claim:
-    """A job that is this worker's now: where it was, since when it was due, how often it was begun, and its body."""
+    """A job that is this worker's now: where it was, since when it was due, how often it was begun, and its body.
+
+    It is held under `mark`; `deaths` are those of the workers that were lost over it.
+    """
 
     queue: str
     id: str
     due: str
     tries: int
     body: bytes | None
+    mark: str = ""
+    deaths: tuple[Death, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -195,14 +116,19 @@ class Fate:
 
     @property
     def arguments(self) -> tuple[str, ...]:
-        return (self.claim.queue, self.claim.id, self.verdict, self.number)
+        return (self.claim.queue, self.claim.id, self.claim.mark, self.verdict, self.number)
+
+
+Poisoned = Callable[[str, int, Sequence[Death]], Awaitable[None]]
+"""Given the id of a run, its attempt, and the workers it was the end of: sees that it is not begun again."""
 
 
 class Queues(Worker):
     """Takes jobs from several queues, the first before the second, until stopped.
 
     At most `slots` of them are begun as they come; `ahead` more may be taken when nobody else had a slot for them. A
-    job gets `job_timeout` seconds; one whose worker was lost is to be had again `lease` seconds later.
+    job gets `job_timeout` seconds; one whose worker was lost is to be had again `lease` seconds later, and goes to
+    `on_poisoned` after the third time. `worker` is the id by which this one is known.
     """
 
     def __init__(
@@ -213,8 +139,10 @@ class Queues(Worker):
         slots: int,
         job: Job,
         job_timeout: float,
-        lease: float,
+        lease: float = LEASE,
         ahead: int = 0,
+        worker: str = "",
+        on_poisoned: Poisoned | None = None,
     ) -> None:
         self._keys = [queue_key(prefix, queue) for queue in queues]
         super().__init__(
@@ -234,12 +162,16 @@ class Queues(Worker):
         self._slots = slots
         self._lease = lease
         self._renewed = 0.0
-        self._script = pool.register_script(TURN_LUA)
+        self._on_poisoned = on_poisoned
+        self._script = pool.register_script(turn_script(prefix))
         self._command: Callable[..., Awaitable[Any]] = pool.execute_command
-        self._token = uuid4().hex
-        self._answered = f"{prefix}turn:{self._token}"
+        self._worker = worker or str(uuid4())
+        self._name = f"{self._worker} {socket.gethostname()} {os.getpid()}"
+        self._answered = f"{prefix}turn:{self._worker}"
         self._number = 0
+        self._tidied = 0.0
         self._claims: dict[str, Claim] = {}
+        self._lost: set[str] = set()
         self._over: list[Fate] = []
         self._news, self._room = asyncio.Event(), asyncio.Event()
         self._turning = asyncio.Lock()
@@ -296,40 +228,43 @@ class Queues(Worker):
                 return min(LOOK_AGAIN, self._lease / 3)
             over, self._over = self._over, []
             try:
-                patience, claims = await self._exchange(over, free, ahead)
+                patience, claims, gone = await self._exchange(over, free, ahead)
             except Exception as fault:  # nothing a queue server says may end the worker
                 self._over = over + self._over
                 known = isinstance(fault, RedisError | OSError | TimeoutError)
                 log.warning("queue_unreachable", reason=str(fault) or type(fault).__name__, exc_info=not known)
                 return AWAY
             self._number += 1
+            for id, mark in gone:
+                self._drop(id, mark)
             for claim in claims:
                 self._begin(claim)
             return patience
 
     def _renew(self) -> None:
         now = asyncio.get_running_loop().time()
-        if now - self._renewed > self._lease / 3:
+        if now - self._renewed > self._lease / 4:
             self._renewed = now
-            self._over += [Fate(claim, "held") for claim in self._claims.values()]
+            self._over += [Fate(claim, "held") for claim in self._claims.values() if claim.id not in self._lost]
 
-    async def _exchange(self, over: Sequence[Fate], free: int, ahead: int) -> tuple[float, list[Claim]]:
+    def _is_time_to_tidy(self) -> bool:
+        now = asyncio.get_running_loop().time()
+        if now - self._tidied < TIDY_EVERY:
+            return False
+        self._tidied = now
+        return True
+
+    async def _exchange(
+        self, over: Sequence[Fate], free: int, ahead: int
+    ) -> tuple[float, list[Claim], list[tuple[str, str]]]:
         told = [argument for fate in over for argument in fate.arguments]
-        spans = (self._lease, AHEAD_AFTER, min(LOOK_AGAIN, self._lease / 3))
-        lease, waited, patience = (int(seconds * 1000) for seconds in spans)
-        head: list[EncodableT] = [
-            self._token,
-            self._answered,
-            self._number,
-            lease,
-            free,
-            ahead,
-            waited,
-            patience,
-            len(over),
-        ]
-        milliseconds, rows = await self._script(keys=self._keys, args=[*head, *told])
-        return milliseconds / 1000, [_claim(row) for row in rows if row[1].decode() not in self.tasks]
+        spans = (AHEAD_AFTER, min(LOOK_AGAIN, self._lease / 3))
+        waited, patience = (int(seconds * 1000) for seconds in spans)
+        who: list[EncodableT] = [self._worker, self._name, self._answered, self._number, int(self._lease * 1000)]
+        asked: list[EncodableT] = [free, ahead, waited, patience, int(self._is_time_to_tidy()), len(over)]
+        milliseconds, rows, gone = await self._script(keys=self._keys, args=[*who, *asked, *told])
+        lost = [(id.decode(), mark.decode()) for id, mark in gone]
+        return milliseconds / 1000, [_claim(row) for row in rows], lost
 
     def _free(self) -> int:
         return max(0, self._slots - len(self.tasks)) if self.allow_pick_jobs else 0
@@ -366,6 +301,10 @@ class Queues(Worker):
     # What is begun
 
     def _begin(self, claim: Claim) -> None:
+        if claim.id in self.tasks:
+            if self._claims[claim.id].mark != claim.mark:  # it was lost and came back before we had let go of it
+                self._over.append(Fate(claim, "later", str(int(STILL_LEAVING * 1000))))
+            return
         if not self.allow_pick_jobs:  # the answer to a turn before we were stopped
             self._over.append(Fate(claim, "back", claim.due))
             return
@@ -375,8 +314,18 @@ class Queues(Worker):
         task.add_done_callback(partial(self._ended, claim))
         self._measure_room()
 
+    def _drop(self, id: str, mark: str) -> None:
+        """Let go of a job that is somebody else's by now."""
+        claim = self._claims.get(id)
+        if claim is None or claim.mark != mark or id in self._lost:
+            return
+        log.warning("claim_lost", job=id)
+        self._lost.add(id)
+        self.tasks[id].cancel()
+
     def _ended(self, claim: Claim, task: asyncio.Task[Fate]) -> None:
         del self.tasks[claim.id], self._claims[claim.id]
+        self._lost.discard(claim.id)
         self._over.append(Fate(claim, "back", claim.due) if task.cancelled() else task.result())
         self._measure_room()
         self._news.set()
@@ -406,15 +355,27 @@ class Queues(Worker):
         if name not in self.functions:
             log.warning("job_unknown", job=claim.id, name=name)
             raise Later(defer=STRANGE_AFTER)
-        context = {**self.ctx, "job_id": claim.id, "job_try": claim.tries}
+        if self._on_poisoned and len(claim.deaths) >= MOST_DEATHS:
+            log.warning("job_poisoned", job=claim.id)
+            run_id, attempt = arguments
+            await self._given_up(self._on_poisoned(run_id, attempt, claim.deaths))
+            return
+        context = {**self.ctx, "job_id": claim.id, "job_try": claim.tries, "claim": claim.mark}
         await self.functions[name].coroutine(context, *arguments, **named)
+
+    async def _given_up(self, telling: Awaitable[None]) -> None:
+        try:
+            await telling
+        except Exception as fault:
+            log.warning("poison_untold", exc_info=True)
+            raise Later(defer=STRANGE_AFTER) from fault
 
     async def _until_done(self, seconds: float) -> None:
         if running := list(self.tasks.values()):
             await asyncio.wait(running, timeout=seconds)
 
 
-def _claim(row: Sequence[bytes | None]) -> Claim:
-    queue, id, due, tries, body = row
-    assert queue is not None and id is not None and due is not None
-    return Claim(queue.decode(), id.decode(), due.decode(), int(tries or 1), body)
+def _claim(row: Sequence[Any]) -> Claim:
+    queue, id, due, tries, body, mark, deaths = row
+    known = tuple(Death.read(text) for text in deaths)
+    return Claim(queue.decode(), id.decode(), due.decode(), int(tries), body, mark.decode(), known)

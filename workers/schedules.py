@@ -33,6 +33,7 @@ SWEEP_SECONDS: Mapping[str, float] = {
     "files": 60,
     "outputs": 600,
     "runs": 600,
+    "letters": 600,
     "events": 600,
     "orphans": 3600,
     "staged": 3600,

@@ -12,19 +12,20 @@ from redis.asyncio import Redis
 
 from bench.workers.tally import SLOTS, Tally, looped, sent, told
 from pipeline.events import RecordClient, script
+from pipeline.model import QUEUES
 from pipeline.records import Records
 from pipeline.records.queue import ENQUEUE_LUA, Slip
 from pipeline.runs import JOB, job_bytes, queue_key
 from workers.queue import Queues, worker_pool
 
-PREFIX = "bench:"
+PREFIX, PROJECT = "bench:", "demo"
 LIFE = 3_600_000
 FILL_LUA = (
     ENQUEUE_LUA
     + """
-local queue, body, life, root = take(), take(), take(), take()
+local queue, body, life, project, root = take(), take(), take(), take(), take()
 for number = 1, tonumber(take()) do
-  enqueue({queue = queue, id = string.format('run:%s-%d:1', root, number), body = body, life = life})
+  enqueue({queue = queue, id = string.format('run:%s-%d:1', root, number), body = body, life = life, project = project})
 end
 """
 )
@@ -37,7 +38,7 @@ def work(socket: str, tally: Tally) -> None:
 
     async def run() -> None:
         pool = worker_pool(f"unix://{socket}")
-        await Queues(pool, PREFIX, ("default",), SLOTS, noop, job_timeout=60, lease=60).main()
+        await Queues(pool, PREFIX, QUEUES, SLOTS, noop, job_timeout=60).main()
 
     looped(run())
 
@@ -60,7 +61,7 @@ async def filled(client: Redis, jobs: int) -> None:
     for start in range(0, jobs, AT_ONCE):
         count = min(AT_ONCE, jobs - start)
         # EVAL, so that the server counts it apart from the scripts of a worker.
-        await client.eval(fill, 0, queue_key(PREFIX, "default"), _body(0.0), LIFE, uuid4().hex, count)
+        await client.eval(fill, 0, queue_key(PREFIX, "default"), _body(0.0), LIFE, PROJECT, uuid4().hex, count)
 
 
 async def queued(client: Redis) -> int:
@@ -70,7 +71,7 @@ async def queued(client: Redis) -> int:
 
 
 async def _enqueue(records: Records, at: float) -> None:
-    await records.runs.enqueue(Slip(queue_key(PREFIX, "default"), f"run:{uuid4()}:1", _body(at), LIFE))
+    await records.runs.enqueue(Slip(queue_key(PREFIX, "default"), f"run:{uuid4()}:1", _body(at), LIFE, PROJECT))
 
 
 def _body(at: float) -> bytes:

@@ -6,10 +6,10 @@ import hashlib
 import hmac
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from urllib.parse import urlencode
 
-from pipeline.errors import KeyInvalid, KeyRequired, SignatureExpired, SignatureInvalid
+from pipeline.errors import KeyInvalid, KeyNotAdmin, KeyRequired, SignatureExpired, SignatureInvalid
 from pipeline.model import Grant, Project
 
 BEARER = re.compile(r"bearer +(\S+) *", re.IGNORECASE)
@@ -23,7 +23,8 @@ PREFLIGHT_SECONDS = 7200
 class Access:
     """Knows the keys and origins of every project."""
 
-    def __init__(self, projects: Mapping[str, Project]) -> None:
+    def __init__(self, projects: Mapping[str, Project], admin_keys: Sequence[str] = ()) -> None:
+        self._admins = [key.encode() for key in admin_keys]
         self._projects = projects
         self._keys = [(key.encode(), project) for project in projects.values() for key in project.api_keys]
         self._origins = {origin for project in projects.values() for origin in project.cors_origins}
@@ -34,6 +35,14 @@ class Access:
         if match is None:
             raise KeyRequired
         return self._of_key(match.group(1).encode(errors="surrogateescape"))
+
+    def check_admin(self, authorization: str | None) -> None:
+        """Return when its key may control queues and workers; raises what `grant` does, and `KeyNotAdmin`."""
+        self.grant(authorization)
+        match = BEARER.fullmatch(authorization or "")
+        given = match.group(1).encode(errors="surrogateescape") if match else b""
+        if self._admins and not any(hmac.compare_digest(key, given) for key in self._admins):
+            raise KeyNotAdmin
 
     def sign(self, project_id: str, path: str, expires: int) -> str:
         """`path` with what opens it without a key until `expires` (Unix seconds)."""

@@ -7,7 +7,7 @@ import re
 import signal
 import socket
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import cache
@@ -103,6 +103,7 @@ def create_app(core: Core) -> web.Application:
         for method in ("GET", "HEAD") if endpoint.method == "GET" else (endpoint.method,):
             app.router.add_route(method, endpoint.path, gate.behind(endpoint), expect_handler=_wait_for_body)
     app.on_response_prepare.append(gate.on_prepare)
+    app.cleanup_ctx.append(gate.counting)
     app[GATE] = gate
     return app
 
@@ -116,7 +117,7 @@ class Gate:
 
     def __init__(self, core: Core) -> None:
         self._core = core
-        self._access = Access(core.settings.projects)
+        self._access = Access(core.settings.projects, core.settings.admin_keys)
         self._metrics = Metrics()
         self._streams = Streams()
         self._answering = 0
@@ -173,6 +174,14 @@ class Gate:
         if self._draining or not request.content.at_eof():
             response.headers["Connection"] = "close"
             response.force_close()
+
+    async def counting(self, app: web.Application) -> AsyncIterator[None]:
+        """Tell what is counted here while the application runs, and the rest at its end."""
+        records = self._core.records
+        async with beside(self._metrics.keep_telling(records)):
+            yield
+        with suppress(RecordsUnavailable):
+            await self._metrics.tell(records)
 
     async def drain(self, seconds: float) -> None:
         """End event streams and wait for every other answer; connections close after what they carry now."""

@@ -1,62 +1,233 @@
-"""What this web process counts, under names that stay."""
+"""What is measured, under names that stay: of all processes together from the records, of this one from its memory."""
 
 from __future__ import annotations
+
+import asyncio
+from collections import Counter as Tallied
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
 
 from prometheus_client import (
     CollectorRegistry,
     Counter,
     GCCollector,
     Histogram,
+    Metric,
     PlatformCollector,
     ProcessCollector,
     generate_latest,
 )
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
 
+from pipeline.errors import RecordsUnavailable
+from pipeline.model import WorkerBeat
+from pipeline.records import Records
+from pipeline.records.series import Depth, Tally
+
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+TELL_EVERY = 1.0
+"""Seconds after which the counts of this process are among those of all."""
+COUNTERS = (
+    ("safelight_runs", "runs", "Runs that ended, by flow and how.", ("flow", "outcome")),
+    ("safelight_runs_queued", "queued", "Runs that were queued.", ("queue",)),
+    ("safelight_runs_ended", "ended", "Runs that ended, by queue and how.", ("queue", "outcome")),
+    ("safelight_runs_taken_over", "taken_over", "Runs begun again because their worker was lost.", ("queue",)),
+    ("safelight_run_failures", "failures", "Runs that failed, by the error's code.", ("code",)),
+    ("safelight_uploads", "uploads", "Files sent, by how that ended.", ("dialect", "outcome")),
+    ("safelight_triggers", "triggers", "Runs asked for, by how the asking ended.", ("outcome",)),
+)
+"""Name, the word the records count under, what it says, labels."""
+HISTOGRAMS = (
+    ("safelight_queue_wait_seconds", "wait", "From queued to begun.", "queue"),
+    ("safelight_run_seconds", "run", "From begun to ended.", "queue"),
+    ("safelight_store_seconds", "store", "Putting the outputs of a run into storage.", "queue"),
+    ("safelight_node_seconds", "node", "Wall time of a node.", "type"),
+)
+STATES = ("queued", "delayed", "running", "waiting")
+
+
+@dataclass(frozen=True)
+class Everywhere:
+    """What the records tell of all processes together."""
+
+    totals: Tally
+    depths: Sequence[Depth]
+    present: Mapping[str, bool]
+    workers: Sequence[WorkerBeat]
+    letters: int
+    lost: int
+
+
+async def everywhere(records: Records) -> Everywhere:
+    """What the records tell now; raises `RecordsUnavailable`."""
+    series = records.series
+    return Everywhere(
+        *await asyncio.gather(
+            series.totals(),
+            series.depths(),
+            series.present(),
+            records.workers.list(),
+            records.letters.count(),
+            records.queues.lost(),
+        )
+    )
+
+
+class Counted:
+    """Counts of one kind that are kept until they are told."""
+
+    def __init__(self, word: str) -> None:
+        self._word = word
+        self._waiting: Tallied[tuple[str, ...]] = Tallied()
+
+    def labels(self, *labels: str) -> One:
+        """The count with these labels."""
+        return One(self, (self._word, *labels))
+
+    def add(self, name: tuple[str, ...], number: int) -> None:
+        self._waiting[name] += number
+
+    def taken(self) -> Mapping[tuple[str, ...], int]:
+        """What was counted since the last time."""
+        waiting, self._waiting = self._waiting, Tallied()
+        return waiting
+
+
+@dataclass(frozen=True)
+class One:
+    """One count."""
+
+    counted: Counted
+    name: tuple[str, ...]
+
+    def inc(self, number: int = 1) -> None:
+        self.counted.add(self.name, number)
+
+
+class Triggers(Counted):
+    """Runs asked for; the flow stays out of the name, for there may be any number of them."""
+
+    def labels(self, *labels: str) -> One:
+        return super().labels(labels[-1])
 
 
 class Metrics:
-    """The counters of one web process, in a registry of its own."""
+    """The measurements one web process takes and tells."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=self.registry)
-        self.uploads = Counter(
-            "safelight_uploads", "Files sent, by how that ended.", ("dialect", "outcome"), registry=self.registry
-        )
-        self.runs = Counter(
-            "safelight_runs", "Runs asked for, by how the asking ended.", ("flow", "outcome"), registry=self.registry
-        )
+        self.uploads = Counted("uploads")
+        """By dialect and outcome."""
+        self.runs = Triggers("triggers")
+        """By flow and outcome of the asking."""
         self.requests = Counter(
-            "safelight_http_requests", "Requests answered.", ("method", "path", "status"), registry=self.registry
+            "safelight_http_requests",
+            "Requests answered by this process.",
+            ("method", "path", "status"),
+            registry=self.registry,
         )
         self.request_seconds = Histogram(
             "safelight_http_request_seconds",
-            "Time to the end of an answer, in seconds.",
+            "Time to the end of an answer of this process, in seconds.",
             ("method", "path"),
             buckets=SECONDS,
             registry=self.registry,
         )
-        self._queues = _QueueGauge()
-        self.registry.register(self._queues)
 
-    def text(self, jobs: dict[tuple[str, str], int]) -> bytes:
-        """All of it in the Prometheus text format, with the queues' (name, state) counts as they are now."""
-        self._queues.jobs = jobs
-        return generate_latest(self.registry)
+    async def tell(self, records: Records) -> None:
+        """Add what was counted here to the counts of all; raises `RecordsUnavailable`, and tells it later then."""
+        for counted in (self.uploads, self.runs):
+            waiting = counted.taken()
+            try:
+                await records.series.count(waiting)
+            except BaseException:
+                for name, number in waiting.items():
+                    counted.add(name, number)
+                raise
+
+    async def keep_telling(self, records: Records) -> None:
+        """Tell what was counted every second."""
+        while True:
+            await asyncio.sleep(TELL_EVERY)
+            with suppress(RecordsUnavailable):
+                await self.tell(records)
+
+    def text(self, found: Everywhere | None) -> bytes:
+        """All of it in the Prometheus text format; None when the records are away."""
+        cluster = CollectorRegistry()
+        cluster.register(Told(found))
+        return generate_latest(self.registry) + generate_latest(cluster)
 
 
-class _QueueGauge(Collector):
-    """Counts that live in the records, handed in at every scrape."""
+class Told(Collector):
+    """What the records tell, as one scrape gives it away."""
 
-    def __init__(self) -> None:
-        self.jobs: dict[tuple[str, str], int] = {}
+    def __init__(self, found: Everywhere | None) -> None:
+        self._found = found
 
-    def collect(self) -> list[GaugeMetricFamily]:
-        family = GaugeMetricFamily("safelight_queue_jobs", "Runs by queue and state.", labels=("queue", "state"))
-        for labels, count in self.jobs.items():
-            family.add_metric(labels, count)
-        return [family]
+    def collect(self) -> Iterator[Metric]:
+        yield _gauge("safelight_records_up", "Whether the records answer.", (), {(): float(self._found is not None)})
+        yield _gauge("safelight_build_info", "The version of this process.", ("version",), {(version("safelight"),): 1})
+        if self._found is not None:
+            yield from _counters(self._found.totals)
+            yield from _histograms(self._found.totals)
+            yield from _queues(self._found.depths)
+            yield from _workers(self._found)
+            lost = CounterMetricFamily("safelight_jobs_lost", "Jobs taken from workers that were lost.")
+            lost.add_metric((), self._found.lost)
+            yield lost
+            letters = {(): float(self._found.letters)}
+            yield _gauge("safelight_dead_letters", "Runs given up that wait for a decision.", (), letters)
+
+
+def _counters(totals: Tally) -> Iterator[Metric]:
+    for name, word, says, labels in COUNTERS:
+        counter = CounterMetricFamily(name, says, labels=labels)
+        for words, number in sorted(totals.by(word).items()):
+            counter.add_metric(words, number)
+        yield counter
+
+
+def _histograms(totals: Tally) -> Iterator[Metric]:
+    for name, word, says, label in HISTOGRAMS:
+        histogram = HistogramMetricFamily(name, says, labels=(label,))
+        for value in totals.labels(word):
+            durations = totals.durations(word, value)
+            buckets = [(_bound(bound), count) for bound, count in durations.powers()]
+            histogram.add_metric((value,), buckets, durations.total / 1000)
+        yield histogram
+
+
+def _bound(seconds: float) -> str:
+    return "+Inf" if seconds == float("inf") else repr(seconds)
+
+
+def _queues(depths: Sequence[Depth]) -> Iterator[Metric]:
+    jobs = {(depth.queue, state): float(depth.states[state]) for depth in depths for state in STATES}
+    yield _gauge("safelight_queue_jobs", "Runs that have not ended.", ("queue", "state"), jobs)
+    ages = {(depth.queue,): depth.oldest for depth in depths}
+    paused = {(depth.queue,): float(depth.paused) for depth in depths}
+    yield _gauge("safelight_queue_paused", "1 while nobody takes from it.", ("queue",), paused)
+    yield _gauge("safelight_queue_oldest_age_seconds", "Since when the oldest queued run waits.", ("queue",), ages)
+
+
+def _workers(found: Everywhere) -> Iterator[Metric]:
+    up = {(id,): float(alive) for id, alive in found.present.items()}
+    yield _gauge("safelight_worker_up", "1 while it beats, 0 for a while after it was lost.", ("worker",), up)
+    slots = {(beat.id,): float(beat.slots) for beat in found.workers}
+    yield _gauge("safelight_worker_slots", "Runs a worker executes at once.", ("worker",), slots)
+    running = {(beat.id,): float(len(beat.running)) for beat in found.workers}
+    yield _gauge("safelight_worker_runs", "Runs a worker executes now.", ("worker",), running)
+
+
+def _gauge(name: str, says: str, labels: Sequence[str], values: Mapping[Any, float]) -> Metric:
+    gauge = GaugeMetricFamily(name, says, labels=labels)
+    for words, value in values.items():
+        gauge.add_metric(words, value)
+    return gauge

@@ -10,8 +10,8 @@ from aiohttp import web
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from pydantic import BaseModel, Field
 
-from pipeline.api.depths import queue_depths
 from pipeline.api.endpoint import Call, Endpoint, answer
+from pipeline.api.metrics import everywhere
 from pipeline.api.problems import RETRY_AFTER
 from pipeline.describe import Raw
 from pipeline.errors import RecordsUnavailable, SafelightError
@@ -64,10 +64,11 @@ async def _fault(name: str, check: Awaitable[None]) -> str | None:
 
 async def metrics(call: Call) -> web.Response:
     try:
-        counts = (await queue_depths(call.core, call.core.settings.projects)).all()
+        await call.metrics.tell(call.core.records)
+        found = await everywhere(call.core.records)
     except RecordsUnavailable:
-        counts = {}
-    return web.Response(body=call.metrics.text(counts), headers={"Content-Type": CONTENT_TYPE_LATEST})
+        found = None
+    return web.Response(body=call.metrics.text(found), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
 ENDPOINTS: Sequence[Endpoint] = (
@@ -86,7 +87,7 @@ ENDPOINTS: Sequence[Endpoint] = (
     Endpoint(
         "GET",
         "/metrics",
-        "Measurements of this process for Prometheus.",
+        "Measurements for Prometheus, of all processes together and of this one.",
         act=metrics,
         tag="monitor",
         public=True,

@@ -6,7 +6,24 @@ import sys
 
 import typer
 
-from pipeline.cli import config, doctor, files, flows, index, keys, nodes, projects, queues, run, runs, serve, sweep, up
+from pipeline.cli import (
+    config,
+    doctor,
+    files,
+    flows,
+    index,
+    keys,
+    letters,
+    nodes,
+    projects,
+    queues,
+    run,
+    runs,
+    serve,
+    sweep,
+    top,
+    up,
+)
 from pipeline.cli.console import Refusal, complain, refusal_of
 from pipeline.errors import SafelightError
 
@@ -16,6 +33,7 @@ GROUPS = (
     run.commands,
     flows.commands,
     runs.commands,
+    letters.commands,
     files.commands,
     queues.commands,
     nodes.commands,
@@ -25,6 +43,7 @@ GROUPS = (
     doctor.commands,
     index.commands,
     sweep.commands,
+    top.commands,
 )
 
 app = typer.Typer(

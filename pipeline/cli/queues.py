@@ -1,16 +1,23 @@
-"""`safelight queues` and `safelight workers`: how much there is to do, and who does it."""
+"""`safelight queues` and `safelight workers`: how much there is to do, who does it, and who may go on."""
 
 from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
 from pipeline.cli.ask import ask
-from pipeline.cli.console import Json, say_json, say_table
+from pipeline.cli.console import Exit, Json, say, say_json, say_table
 from pipeline.cli.target import Data, Key, Url
 
 commands = typer.Typer()
-queues = typer.Typer(name="queues", help="See how much each queue holds.", no_args_is_help=True)
-workers = typer.Typer(name="workers", help="See which workers are alive.", no_args_is_help=True)
+queues = typer.Typer(name="queues", help="See, pause, drain and purge queues.", no_args_is_help=True)
+workers = typer.Typer(name="workers", help="See which workers are alive, and drain them.", no_args_is_help=True)
+
+QueueName = Annotated[str, typer.Argument(help="interactive, default or bulk.", metavar="QUEUE")]
+WorkerId = Annotated[str, typer.Argument(help="Id of the worker.", metavar="WORKER")]
+
 commands.add_typer(queues)
 commands.add_typer(workers)
 
@@ -22,8 +29,54 @@ def list_queues(url: Url = None, key: Key = None, data: Data = None, as_json: Js
     if as_json:
         say_json(page)
         return
-    columns = tuple(page["items"][0]) if page["items"] else ()
+    columns = ("name", "paused", "queued", "delayed", "running", "waiting", "oldest_age", "per_minute")
     say_table(columns, [[queue[column] for column in columns] for queue in page["items"]], "There are no queues.")
+
+
+@queues.command()
+def pause(queue: QueueName, url: Url = None, key: Key = None, data: Data = None, as_json: Json = False) -> None:
+    """Let nobody take from a queue; what runs is finished."""
+    _tell(_control(f"/v1/queues/{queue}/pause", url, key, data), as_json)
+
+
+@queues.command()
+def resume(queue: QueueName, url: Url = None, key: Key = None, data: Data = None, as_json: Json = False) -> None:
+    """Let a queue go on."""
+    _tell(_control(f"/v1/queues/{queue}/resume", url, key, data), as_json)
+
+
+@queues.command()
+def drain(
+    queue: QueueName,
+    wait: Annotated[float, typer.Option(help="Seconds to wait, 60 at most.", min=0, max=60)] = 60,
+    url: Url = None,
+    key: Key = None,
+    data: Data = None,
+    as_json: Json = False,
+) -> None:
+    """Pause a queue and wait until nothing of it runs; exits with 1 when something still does."""
+    told = _control(f"/v1/queues/{queue}/drain?wait={wait:g}", url, key, data)
+    _tell(told, as_json)
+    if told["running"]:
+        raise typer.Exit(Exit.FAILED)
+
+
+@queues.command()
+def purge(queue: QueueName, url: Url = None, key: Key = None, data: Data = None, as_json: Json = False) -> None:
+    """Cancel every run that waits in a queue, of all projects."""
+    _tell(_control(f"/v1/queues/{queue}/purge", url, key, data), as_json)
+
+
+def _control(path: str, url: str | None, key: str | None, data: Path | None) -> Any:
+    return ask(url, key, data, lambda client: client.post(path))
+
+
+def _tell(told: Any, as_json: bool) -> None:
+    if as_json:
+        say_json(told)
+        return
+    state = "paused" if told["paused"] else "open"
+    say(f"{told['name']} is {state}, {told['running']} running, {told['cancelled']} cancelled.")
 
 
 @workers.command("ls")
@@ -40,11 +93,26 @@ def list_workers(url: Url = None, key: Key = None, data: Data = None, as_json: J
             worker["pid"],
             ", ".join(worker["queues"]),
             f"{len(worker['running'])}/{worker['slots']}",
+            "draining" if worker["draining"] else "",
             worker["beat_at"],
         )
         for worker in page["items"]
     ]
-    say_table(("worker", "host", "pid", "queues", "busy", "last beat"), rows, "No worker is alive.")
+    say_table(("worker", "host", "pid", "queues", "busy", "state", "last beat"), rows, "No worker is alive.")
+
+
+@workers.command("drain")
+def drain_worker(worker: WorkerId, url: Url = None, key: Key = None, data: Data = None) -> None:
+    """Let a worker take nothing more; it leaves when it has finished what it runs."""
+    _control(f"/v1/workers/{worker}/drain", url, key, data)
+    say(f"{worker} takes nothing more and leaves when it has finished.")
+
+
+@workers.command("undrain")
+def undrain_worker(worker: WorkerId, url: Url = None, key: Key = None, data: Data = None) -> None:
+    """Let a worker that was to leave, and has not yet, go on."""
+    _control(f"/v1/workers/{worker}/undrain", url, key, data)
+    say(f"{worker} goes on.")
 
 
 @queues.callback()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -67,9 +67,16 @@ def watch(run: RunId, url: Url = None, key: Key = None, data: Data = None, as_js
 
 
 @commands.command()
-def retry(run: RunId, url: Url = None, key: Key = None, data: Data = None, as_json: Json = False) -> None:
+def retry(
+    run: RunId,
+    from_failed: Annotated[bool, typer.Option("--from-failed", help="Take what it had made before it failed.")] = False,
+    url: Url = None,
+    key: Key = None,
+    data: Data = None,
+    as_json: Json = False,
+) -> None:
     """Run an ended run once more."""
-    _turn(f"/v1/runs/{run}/retry", url, key, data, as_json)
+    _turn(f"/v1/runs/{run}/retry", url, key, data, as_json, {"from": "failed"} if from_failed else None)
 
 
 @commands.command()
@@ -78,8 +85,8 @@ def cancel(run: RunId, url: Url = None, key: Key = None, data: Data = None, as_j
     _turn(f"/v1/runs/{run}/cancel", url, key, data, as_json)
 
 
-def _turn(path: str, url: str | None, key: str | None, data: Path | None, as_json: bool) -> None:
-    run = ask(url, key, data, lambda client: client.post(path))
+def _turn(path: str, url: str | None, key: str | None, data: Path | None, as_json: bool, document: Any = None) -> None:
+    run = ask(url, key, data, lambda client: client.post(path, document))
     if as_json:
         say_json(run)
     else:
@@ -95,8 +102,20 @@ def _tell(run: Mapping[str, Any], as_json: bool) -> None:
         say(f"error: {_reason(run)}: {run['error']['message']}")
     rows = [(name, node["type"], node["status"], _ms(node["ms"])) for name, node in run["nodes"].items()]
     say_table(("node", "type", "status", "ms"), rows, "It has no nodes.")
+    tell_tries(run["tries"])
     for output in run["outputs"]:
         say(f"{output['path']}  {output['mime']}, {output['size']} bytes  {output['url']}")
+
+
+def tell_tries(tries: Sequence[Mapping[str, Any]]) -> None:
+    """Show the times a run was begun, when that was more than once or went wrong."""
+    if len(tries) < 2 and not any(one["error"] for one in tries):
+        return
+    rows = [
+        (one["attempt"], one["worker"], one["started_at"], one["ended_at"], (one["error"] or {}).get("code", ""))
+        for one in tries
+    ]
+    say_table(("attempt", "worker", "began", "ended", "error"), rows, "")
 
 
 def _event(event: Mapping[str, Any]) -> str:

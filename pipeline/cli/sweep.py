@@ -37,8 +37,10 @@ def sweep(
 async def _swept(settings: Settings, names: list[str], dry: bool) -> list[tuple[str, Swept]]:
     """What each sweep did, step after step until it was through."""
     from pipeline.core import open_core
+    from pipeline.logs import configure_logs
     from pipeline.sweeps import SWEEPS
 
+    configure_logs(settings.log_format, "warning")  # what went well is in the answer
     if unknown := [name for name in names if name not in SWEEPS]:
         raise Refusal(f"There is no sweep `{unknown[0]}`.", f"There are {', '.join(SWEEPS)}.")
     done = []

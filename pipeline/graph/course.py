@@ -29,6 +29,7 @@ class Course:
         self.current: str | None = None
         self.drawn: dict[str, float] = {}
         self.forgiven: dict[str, SafelightError | None] = {}
+        self.reused: set[str] = set()
 
     def running(self, name: str) -> None:
         self.current = name
@@ -56,7 +57,10 @@ class Course:
     def _tell(self, name: str, status: Any, ms: float | None = None, error: SafelightError | None = None) -> None:
         problem = error and Problem(code=error.code, message=error.message, node=error.node)
         rounded = None if ms is None else round(ms, 1)
-        self._emit(name, NodeState(type=self._types[name], status=status, ms=rounded, error=problem))
+        self._emit(
+            name,
+            NodeState(type=self._types[name], status=status, ms=rounded, error=problem, reused=name in self.reused),
+        )
 
 
 class Watch:

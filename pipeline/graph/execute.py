@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pipeline.artifacts import Artifact, Emit, Made, Tools
+from pipeline.artifacts import Artifact, Checkpoint, Emit, Kept, Made, Resume, Tools
 from pipeline.errors import FlowNotFound, ImageTimeout, InputMissing, NodeInvalid, SafelightError
 from pipeline.graph.belongings import SCHEME, references
 from pipeline.graph.confined import draw
@@ -24,6 +24,7 @@ from pipeline.graph.flow import Flow, NodeSpec, backed_off
 from pipeline.graph.fused import Assignment, Drawing, blamed
 from pipeline.graph.placeholders import fill
 from pipeline.graph.plan import Export, Ref, Stage, plan
+from pipeline.graph.redrawn import packed, unpacked
 from pipeline.graph.saving import Handed, Saving
 from pipeline.graph.sketch import flat_facts
 from pipeline.imaging.sandbox import Sandbox
@@ -55,14 +56,17 @@ async def execute(
     timeout: float = 300.0,
     node_timeout: float = 120.0,
     flows: Flows | None = None,
+    resume: Resume | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> Outcome:
     """What comes of one run of `flow`, saved through `tools`; seconds bound the fused part and each node.
 
     `date` is what `{date:...}` tells, the moment the run was created; `flows` finds those that subflow nodes run.
+    A step on whole files whose result `resume` finds is not done again; `checkpoint` hears of every other's.
     Raises the error that ended the run, its `node` set; every node's end was told to `emit` before.
     """
     common = run_facts(flow.id, run_id, date or now(), params, metadata)
-    means = _Means(tools, sandbox, timeout, node_timeout, flows)
+    means = _Means(tools, sandbox, timeout, node_timeout, flows, resume, checkpoint)
     return await _Execution(flow, common, means, emit).run(inputs)
 
 
@@ -102,6 +106,8 @@ class _Means:
     timeout: float
     node_timeout: float
     flows: Flows | None
+    resume: Resume | None = None
+    checkpoint: Checkpoint | None = None
     within: tuple[str, ...] = ()
     """The flows this one runs inside of, the outermost first."""
 
@@ -120,11 +126,11 @@ class _Execution:
         self.outcome = Outcome()
 
     async def run(self, inputs: Inputs) -> Outcome:
-        for stage in self.stages:
+        for number, stage in enumerate(self.stages):
             for name in stage.files:
                 await self._do(name, partial(self._work, name, inputs))
             if any(name not in stage.again for name in stage.fused) or any(map(self._encodes, stage.exports)):
-                self._collect(stage, await self._draw(stage))
+                self._collect(stage, await self._drawn(number, stage))
             else:
                 self._pass_on(stage)
         await self._publish_kept()
@@ -197,7 +203,9 @@ class _Execution:
         if source is None:
             self._skip(name)
             return
-        found = [await self._observed(spec, artifact) for artifact in source]
+        kept = await self._resumed(name)
+        found = list(kept.found) if kept else [await self._observed(spec, artifact) for artifact in source]
+        self._keep(name, Kept(None, found))
         for artifact, facts in zip(source, found, strict=True):
             if artifact.origin and not artifact.encoded:
                 self.outcome.learned.setdefault(artifact.origin.id, {})[spec.type] = facts
@@ -229,6 +237,22 @@ class _Execution:
     def _pass_on(self, stage: Stage) -> None:
         for export in stage.exports:
             self.taken[export.source, export.consumer] = self.artifacts.get(export.source)
+
+    async def _drawn(self, number: int, stage: Stage) -> Drawing:
+        """What a stage draws; where the flow keeps a picture of it, it is a checkpoint as a whole."""
+        if not any(self.flow.nodes[name].keep for name in stage.fused):
+            return await self._draw(stage)
+        name = str(number)  # which can be no node's id
+        kept = await self._resumed(name)
+        if kept is None:
+            drawing = await self._draw(stage)
+            kept = packed(drawing)
+        else:
+            drawing = unpacked(kept)
+            self.course.reused |= set(stage.fused)
+        if not drawing.skipped:
+            self._keep(name, kept)
+        return drawing
 
     async def _draw(self, stage: Stage) -> Drawing:
         tries = max((self.flow.nodes[name].retries for name in stage.fused), default=0)
@@ -284,13 +308,37 @@ class _Execution:
         if not arrived:
             self._skip(name, self.course.forgiven.get(name))
             return
+        kept = None if spec.cls.gives == "nothing" else await self._resumed(name)
+        if kept is None:
+            made = await self._made(name, spec, arrived)
+            kept = Kept(None if made == arrived else made, self._noted(name))
+        elif kept.found:
+            self._note(name, kept.found)
+        if spec.cls.gives != "nothing":
+            self._keep(name, kept)
+        self.artifacts[name, None] = list(arrived if kept.artifacts is None else kept.artifacts)
+
+    async def _made(self, name: str, spec: NodeSpec, arrived: Sequence[Artifact]) -> list[Artifact]:
         if issubclass(spec.cls, Subflow):
-            made = await self._descend(name, spec, arrived)
-        elif getattr(spec.cls, "each", False):
-            made = [one for artifact in arrived for one in await self._run(name, spec, [artifact])]
-        else:
-            made = list(await self._run(name, spec, arrived))
-        self.artifacts[name, None] = made
+            return await self._descend(name, spec, arrived)
+        if getattr(spec.cls, "each", False):
+            return [one for artifact in arrived for one in await self._run(name, spec, [artifact])]
+        return list(await self._run(name, spec, arrived))
+
+    async def _resumed(self, name: str) -> Kept | None:
+        """What the node came to in an earlier try of this run."""
+        kept = await self.means.resume(name) if self.means.resume else None
+        if kept is not None:
+            self.course.reused.add(name)
+        return kept
+
+    def _keep(self, name: str, kept: Kept) -> None:
+        if self.means.checkpoint:
+            self.means.checkpoint(name, kept)
+
+    def _noted(self, name: str) -> Sequence[Facts]:
+        found = self.outcome.facts.get(name, [])
+        return found if isinstance(found, list) else [found]
 
     async def _run(self, name: str, spec: NodeSpec, artifacts: Sequence[Artifact]) -> Sequence[Artifact]:
         first = artifacts[0]
@@ -320,7 +368,8 @@ class _Execution:
         """Run the flow once; what its fact nodes found."""
         for artifact in (one for files in given.values() for one in files):
             flow.accept.check(artifact)
-        means = replace(self.means, tools=handed, within=(*self.means.within, self.flow.id))
+        within = (*self.means.within, self.flow.id)
+        means = replace(self.means, tools=handed, within=within, resume=None, checkpoint=None)
         inner = _Execution(flow, _inside(self.common, flow.id, params), means, partial(self._tell_inside, name))
         try:
             outcome = await inner.run(given)

@@ -87,7 +87,7 @@ class Retry(Noun):
 
 def backed_off(tries: int, first: float, longest: float) -> float:
     """Some seconds between none and `first`, doubled with every try after the first up to `longest`."""
-    return random.uniform(0, min(longest, first * 2.0 ** (tries - 1)))
+    return random.uniform(0, min(longest, first * 2.0 ** (tries - 1)))  # noqa: S311
 
 
 class FlowDocument(Noun):
@@ -164,7 +164,7 @@ class Flow:
     webhook: str | None
     text: str
     schedule: Schedule | None = None
-    retry: Retry = Retry()
+    retry: Retry = field(default_factory=Retry)
 
     @cached_property
     def inputs(self) -> Mapping[str, Input]:

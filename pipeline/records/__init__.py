@@ -14,6 +14,7 @@ from pipeline.records.durability import warnings_about
 from pipeline.records.files import Files
 from pipeline.records.groups import Groups
 from pipeline.records.letters import Letters
+from pipeline.records.queue import Queues
 from pipeline.records.retention import Retention
 from pipeline.records.runs import Runs
 from pipeline.records.schedules import Schedules
@@ -32,6 +33,7 @@ class Records:
         self.uploads = Uploads(client, prefix, event_cap)
         self.files = Files(client, prefix, event_cap)
         self.runs = Runs(client, prefix, event_cap)
+        self.queues = Queues(client, prefix, event_cap)
         self.letters = Letters(client, prefix, event_cap)
         self.groups = Groups(client, prefix, event_cap)
         self.answers = Answers(client, prefix, event_cap)

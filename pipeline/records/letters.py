@@ -107,6 +107,10 @@ class Letters(Room):
         """Drop at most `limit` of the letters that were added by `before`, the oldest first; returns how many went."""
         return int(await self._call(EXPIRE_LUA, now().isoformat(), score(before), limit))
 
+    async def old(self, before: datetime) -> int:
+        """How many letters `expire` would drop."""
+        return int(await self._client.zcount(self._key("letters"), "-inf", score(before)))
+
     async def count(self, project: str | None = None) -> int:
         """How many dead letters there are, of a project or of all."""
         return int(await self._call(COUNT_LUA, "letters" if project is None else f"letters:{project}"))

@@ -1,21 +1,69 @@
-"""How a run gets into the queue: laid out as arq does it, and told at once to a worker that waits.
+"""How a run gets into the queue, in whose turn it leaves it, and who may take from it.
 
-Every queue has a wake list beside its sorted set, on which idle workers block; who enqueues puts one word on it.
+Every queue is laid out as arq does it, so that stock tools can read it: all its jobs in one sorted set. Beside it each
+project has a line of its own, and the projects a share each, so that a worker takes from the one that had the least.
+An idle worker blocks on the queue's wake list; who enqueues puts one word on it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import NamedTuple
+
+import orjson
+
+from pipeline.records.base import Room
 
 MOST_WAKES = 1000
 """Words kept for workers; while there are more than nobody waits for them."""
 WAKE_SUFFIX = ":wake"
+WOKEN = 100
+"""Sleeping workers that are told when a queue goes on."""
 
-ENQUEUE_LUA = f"""
+# Beside the sorted set of a queue: `:of` whose every job in it is, `:line:<project>` its jobs that are to be had,
+# `:lines` the projects by the shares they had, `:clock` the share of the last one served, `:held` jobs by the end of
+# their lease, `:later` by the millisecond they are due.
+LINES_LUA = """
+local function line(queue, project) return queue .. ':line:' .. project end
+local function lock(id) return 'arq:in-progress:' .. id end
+
+-- Whose run it is, as a stock producer does not say it.
+local function owner(id)
+  local run = string.match(id, '^run:(.+):%d+$')
+  return run and redis.call('HGET', P .. 'run:' .. run, 'project') or ''
+end
+
+-- Who comes anew begins with the share of the one served last: it gets nothing for the time it was away.
+local function stand(queue, id, due, project)
+  redis.call('ZADD', line(queue, project), due, id)
+  redis.call('ZADD', queue .. ':lines', 'NX', redis.call('GET', queue .. ':clock') or 0, project)
+end
+
+local function dequeue(queue, id)
+  local project = redis.call('HGET', queue .. ':of', id)
+  if project then redis.call('ZREM', line(queue, project), id) end
+  redis.call('HDEL', queue .. ':of', id)
+  redis.call('ZREM', queue .. ':held', id)
+  redis.call('ZREM', queue .. ':later', id)
+  return redis.call('ZREM', queue, id)
+end
+"""
+
+FENCE_LUA = """
+-- Whether the job of this attempt is held under this claim; who names none is not asked.
+local function holds(id, attempt, claim)
+  return claim == '' or redis.call('GET', 'arq:in-progress:run:' .. id .. ':' .. attempt) == claim
+end
+"""
+
+ENQUEUE_LUA = (
+    LINES_LUA
+    + f"""
 local function take_slip()
   local queue = take()
   if queue == '' then return nil end
-  return {{queue = queue, id = take(), body = take(), life = take()}}
+  return {{queue = queue, id = take(), body = take(), life = take(), project = take()}}
 end
 
 -- The body lies under `arq:job:<id>`, the id in the queue's sorted set by the millisecond it is due. A body that no
@@ -25,19 +73,92 @@ local function enqueue(slip)
   if redis.call('EXISTS', 'arq:result:' .. slip.id) == 1 then return 0 end
   if redis.call('EXISTS', key) == 1 and redis.call('ZSCORE', slip.queue, slip.id) then return 0 end
   local time = redis.call('TIME')
-  redis.call('ZADD', slip.queue, time[1] .. string.format('%03d', math.floor(time[2] / 1000)), slip.id)
+  local due = time[1] .. string.format('%03d', math.floor(time[2] / 1000))
+  redis.call('ZADD', slip.queue, due, slip.id)
   redis.call('PSETEX', key, slip.life, slip.body)
+  local project = slip.project or ''
+  if project == '' then project = owner(slip.id) end
+  redis.call('HSET', slip.queue .. ':of', slip.id, project)
+  stand(slip.queue, slip.id, due, project)
   redis.call('LPUSH', slip.queue .. '{WAKE_SUFFIX}', 1)
   redis.call('LTRIM', slip.queue .. '{WAKE_SUFFIX}', 0, {MOST_WAKES - 1})
   return 1
 end
 """
+)
+
+PAUSE_LUA = "redis.call('SADD', P .. 'paused', take())"
+
+RESUME_LUA = f"""
+local name = take()
+local queue = P .. 'queue:' .. name
+redis.call('SREM', P .. 'paused', name)
+for _ = 1, math.min(redis.call('ZCARD', queue), {WOKEN}) do redis.call('LPUSH', queue .. '{WAKE_SUFFIX}', 1) end
+"""
+
+GATES_LUA = "return {redis.call('SMEMBERS', P .. 'paused'), redis.call('SMEMBERS', P .. 'draining')}"
+
+HOLDS_LUA = "return redis.call('LRANGE', P .. 'holds:' .. take(), 0, -1)"
+
+LOST_LUA = "return redis.call('HGET', P .. 'counters', 'jobs_lost')"
 
 
 class Slip(NamedTuple):
-    """What the queue is told of a run: the key of the queue, a name, what its worker is given, and milliseconds."""
+    """What the queue is told of a run: key of the queue, a name, what its worker is given, milliseconds, the project.
+
+    Without a project the run's record is asked.
+    """
 
     queue: str
     id: str
     body: bytes
     life: int
+    project: str = ""
+
+
+class Death(NamedTuple):
+    """A worker that was lost while it held a job: its id, host and pid, and when the job was taken from it."""
+
+    worker: str
+    host: str
+    pid: int
+    at: datetime
+    error: str = "worker lost"
+
+    @classmethod
+    def read(cls, text: bytes) -> Death:
+        """As the history of a job keeps it."""
+        fields = orjson.loads(text)
+        return cls(fields["worker"], fields["host"], fields["pid"], datetime.fromtimestamp(fields["at"] / 1000, UTC))
+
+
+class Gates(NamedTuple):
+    """The queues from which nobody takes, by name, and the workers that take nothing, by id."""
+
+    paused: frozenset[str]
+    draining: frozenset[str]
+
+
+class Queues(Room):
+    """Who may take from a queue, and what became of its jobs; every worker obeys with its next look."""
+
+    async def pause(self, queue: str) -> None:
+        """Let nobody take from a queue; what runs is finished."""
+        await self._call(PAUSE_LUA, queue)
+
+    async def resume(self, queue: str) -> None:
+        """End a pause, and wake those who sleep."""
+        await self._call(RESUME_LUA, queue)
+
+    async def gates(self) -> Gates:
+        """Who takes nothing now."""
+        paused, draining = await self._call(GATES_LUA)
+        return Gates(frozenset(name.decode() for name in paused), frozenset(name.decode() for name in draining))
+
+    async def deaths(self, job_id: str) -> Sequence[Death]:
+        """The workers that were lost while they held this job, the first one first; kept for a week."""
+        return [Death.read(text) for text in await self._call(HOLDS_LUA, job_id)]
+
+    async def lost(self) -> int:
+        """How many jobs were taken from lost workers so far."""
+        return int(await self._call(LOST_LUA) or 0)

@@ -7,6 +7,7 @@ their own, so that marking a node costs one small write. Every step checks statu
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from datetime import datetime
 from typing import Any
 
@@ -14,10 +15,24 @@ import orjson
 
 from pipeline.errors import RunEnded, RunNotEnded, RunNotFound, WorkerLost
 from pipeline.events import facts_text
-from pipeline.model import ENDED, File, LetterReason, NodeState, Output, Page, Problem, Run, RunStatus, Try, now
+from pipeline.model import (
+    ENDED,
+    Checkpoint,
+    File,
+    LetterReason,
+    NodeState,
+    Output,
+    Page,
+    Problem,
+    Queue,
+    Run,
+    RunStatus,
+    Try,
+    now,
+)
 from pipeline.records.base import PAGE_LUA, Argument, Room, decode_cursor, flat, paged, score
 from pipeline.records.files import FILES_LUA, file_arguments, read_file
-from pipeline.records.queue import ENQUEUE_LUA, Slip
+from pipeline.records.queue import ENQUEUE_LUA, FENCE_LUA, LINES_LUA, Slip
 from pipeline.records.series import SERIES_LUA
 
 MOST_TRIES = 20
@@ -31,6 +46,7 @@ NODE_EVENTS = {
 
 RUN_LUA = (
     SERIES_LUA
+    + FENCE_LUA
     + f"local MOST_TRIES = {MOST_TRIES}\n"
     + """
 local function known(id)
@@ -39,10 +55,10 @@ local function known(id)
   return {id = id, project = row[1], flow = row[2], status = row[3], attempt = row[4], created = row[5]}
 end
 
--- The run, when it is still the turn of this attempt and its status is one of the allowed.
-local function turn(id, attempt, allowed)
+-- The run, when it is still the turn of this attempt and claim, and its status is one of the allowed.
+local function turn(id, attempt, claim, allowed)
   local run = known(id)
-  if run and run.attempt == attempt and allowed[run.status] then return run end
+  if run and run.attempt == attempt and allowed[run.status] and holds(id, attempt, claim) then return run end
   return nil
 end
 
@@ -186,8 +202,8 @@ return rows
 START_LUA = (
     RUN_LUA
     + """
-local id, attempt, at, worker, lost = take(), take(), take(), take(), take()
-local run = turn(id, attempt, {queued = true, running = true})
+local id, attempt, claim, at, worker, lost = take(), take(), take(), take(), take(), take()
+local run = turn(id, attempt, claim, {queued = true, running = true})
 if not run then return false end
 end_try(run, at, lost)
 redis.call('HSETNX', P .. 'run:' .. id, 'started_at', at)
@@ -206,7 +222,7 @@ return {whole(id), files}
 MARK_LUA = (
     RUN_LUA
     + """
-local run, nodes, at = turn(take(), take(), {running = true}), take_nodes(), take()
+local run, nodes, at = turn(take(), take(), take(), {running = true}), take_nodes(), take()
 if run then merge(run, nodes, at) end
 """
 )
@@ -215,10 +231,11 @@ COMMIT_LUA = (
     RUN_LUA
     + FILES_LUA
     + """
-local id, attempt, at, outputs, facts = take(), take(), take(), take(), take()
-local run = turn(id, attempt, {running = true})
+local id, attempt, claim, at, outputs, facts = take(), take(), take(), take(), take(), take()
+local run = turn(id, attempt, claim, {running = true})
 if not run then return false end
 redis.call('HSET', P .. 'run:' .. id, 'outputs', outputs, 'facts', facts, 'finished_at', at)
+redis.call('HDEL', P .. 'run:' .. id, 'kept')
 merge(run, take_nodes(), at)
 for _ = 1, tonumber(take()) do
   local file = take_file()
@@ -236,9 +253,9 @@ return whole(id)
 FAIL_LUA = (
     RUN_LUA
     + """
-local id, attempt, at, problem, place, reason, lost, history = take(), take(), take(), take(), take(), take(), take(),
-  cjson.decode(take())
-local run = turn(id, attempt, {queued = true, running = true, waiting = true})
+local id, attempt, claim, at, problem, place = take(), take(), take(), take(), take(), take()
+local reason, lost, history = take(), take(), cjson.decode(take())
+local run = turn(id, attempt, claim, {queued = true, running = true, waiting = true})
 if not run then return false end
 local key, seen = P .. 'run:' .. id, {}
 end_try(run, at, lost)
@@ -258,17 +275,64 @@ return whole(id)
 """
 )
 
+CANCELLING_LUA = """
+local function queue_of(id) return cjson.decode(redis.call('HGET', P .. 'run:' .. id, 'text')).queue end
+
+-- The job of a run that has not begun goes with it; that of a running one is its worker's to end.
+local function cancel(run, at)
+  redis.call('HSET', P .. 'run:' .. run.id, 'finished_at', at)
+  if run.status == 'queued' then
+    local job = 'run:' .. run.id .. ':' .. run.attempt
+    dequeue(P .. 'queue:' .. queue_of(run.id), job)
+    redis.call('DEL', 'arq:job:' .. job, 'arq:retry:' .. job)
+  end
+  move(run, 'cancelled')
+  tell('run.cancelled', run, at)
+end
+"""
+
 CANCEL_LUA = (
     RUN_LUA
+    + LINES_LUA
+    + CANCELLING_LUA
     + """
 local id, at = take(), take()
 local run = known(id)
 if not run then return 'missing' end
 if ended[run.status] then return run.status end
-redis.call('HSET', P .. 'run:' .. id, 'finished_at', at)
-move(run, 'cancelled')
-tell('run.cancelled', run, at)
+cancel(run, at)
 return whole(id)
+"""
+)
+
+PURGE_LUA = (
+    RUN_LUA
+    + LINES_LUA
+    + CANCELLING_LUA
+    + """
+local queue, at, passed, limit, seen, gone = take(), take(), tonumber(take()), tonumber(take()), 0, 0
+for _, id in ipairs(redis.call('ZRANGE', P .. 'statuses:queued', passed, passed + limit - 1)) do
+  local run = known(id)
+  seen = seen + 1
+  if run and run.status == 'queued' and queue_of(id) == queue then
+    cancel(run, at)
+    gone = gone + 1
+  end
+end
+return {seen, gone}
+"""
+)
+
+RUNNING_LUA = (
+    RUN_LUA
+    + LINES_LUA
+    + CANCELLING_LUA
+    + """
+local queue, count = take(), 0
+for _, id in ipairs(redis.call('ZRANGE', P .. 'statuses:running', 0, -1)) do
+  if known(id) and queue_of(id) == queue then count = count + 1 end
+end
+return count
 """
 )
 
@@ -276,14 +340,17 @@ RETRY_LUA = (
     RUN_LUA
     + FILES_LUA
     + """
-local id, at, place = take(), take(), take()
+local id, at, place, whole_again = take(), take(), take(), take()
 local run = known(id)
 if not run then return 'missing' end
 if not ended[run.status] then return run.status end
 local key = P .. 'run:' .. id
+-- First what a server that is full refuses: a step that has begun is not refused any more.
+local attempt = redis.call('HINCRBY', key, 'attempt', 1)
+if whole_again == '1' then redis.call('HDEL', key, 'kept') end
 drop_letter(id, at, 'retried', '')
 end_try(run, redis.call('HGET', key, 'finished_at') or at, '')
-run.attempt = redis.call('HINCRBY', key, 'attempt', 1)
+run.attempt = attempt
 redis.call('HDEL', key, 'outputs', 'facts', 'error', 'started_at', 'finished_at')
 for _, file in ipairs(redis.call('SMEMBERS', key .. ':files')) do drop_file(file) end
 redis.call('DEL', key .. ':nodes', key .. ':files')
@@ -296,8 +363,8 @@ return whole(id)
 RELEASE_LUA = (
     RUN_LUA
     + """
-local id, attempt, at, place, problem = take(), take(), take(), take(), take()
-local run = turn(id, attempt, {running = true})
+local id, attempt, claim, at, place, problem = take(), take(), take(), take(), take(), take()
+local run = turn(id, attempt, claim, {running = true})
 if not run then return false end
 end_try(run, at, problem)
 redis.call('HDEL', P .. 'run:' .. id, 'started_at')
@@ -307,6 +374,19 @@ tell('run.queued', run, at)
 return whole(id)
 """
 )
+
+KEEP_LUA = (
+    RUN_LUA
+    + """
+local id, attempt, claim, text = take(), take(), take(), take()
+local run = turn(id, attempt, claim, {running = true})
+if not run then return 0 end
+redis.call('HSET', P .. 'run:' .. id, 'kept', text)
+return 1
+"""
+)
+
+KEPT_LUA = "return redis.call('HGET', P .. 'run:' .. take(), 'kept')"
 
 STRANDED_LUA = (
     RUN_LUA
@@ -332,6 +412,14 @@ STATUSES: tuple[RunStatus, ...] = ("queued", "running", "waiting", "completed", 
 
 class Runs(Room):
     """The runs of every project; None from a step means that it was not its turn, and nothing changed."""
+
+    _claim = ""
+
+    def under(self, claim: str) -> Runs:
+        """The same for who holds a run's job under `claim`: once that is lost it is not its turn any more."""
+        runs = copy(self)
+        runs._claim = claim
+        return runs
 
     async def create(self, run: Run, slip: Slip | None = None) -> bool:
         """Keep a new run, log `run.queued` and put its slip into the queue, all in one step.
@@ -365,7 +453,7 @@ class Runs(Room):
         self, run_id: str, attempt: int, at: datetime, worker: str = ""
     ) -> tuple[Run, Mapping[str, File]] | None:
         """The same as `start`, with those of its input files that are there, by id."""
-        found = await self._call(START_LUA, run_id, attempt, at.isoformat(), worker, LOST)
+        found = await self._call(START_LUA, run_id, attempt, self._claim, at.isoformat(), worker, LOST)
         if not found:
             return None
         files = [read_file(text) for text in found[1] if text]
@@ -373,7 +461,7 @@ class Runs(Room):
 
     async def mark(self, run_id: str, attempt: int, states: Mapping[str, NodeState]) -> None:
         """Note how far some nodes have come, with an event for each that changed; nothing when it is not its turn."""
-        await self._call(MARK_LUA, run_id, attempt, *_node_arguments(states), now().isoformat())
+        await self._call(MARK_LUA, run_id, attempt, self._claim, *_node_arguments(states), now().isoformat())
 
     async def commit(
         self,
@@ -393,7 +481,17 @@ class Runs(Room):
         listed = orjson.dumps([output.model_dump() for output in outputs])
         made = flat(file_arguments(file) for file in files)
         found = orjson.dumps(facts or {})
-        arguments = (run_id, attempt, at.isoformat(), listed, found, *_node_arguments(nodes), *made, round(stored * 1e6))
+        arguments = (
+            run_id,
+            attempt,
+            self._claim,
+            at.isoformat(),
+            listed,
+            found,
+            *_node_arguments(nodes),
+            *made,
+            round(stored * 1e6),
+        )
         return _step(await self._call(COMMIT_LUA, *arguments))
 
     async def fail(
@@ -406,7 +504,9 @@ class Runs(Room):
         letter: LetterReason | None = None,
     ) -> Run | None:
         """End the run with `problem`, as a dead letter if told why; None when it ended or another attempt has begun."""
-        return _step(await self._call(FAIL_LUA, *fail_arguments(run_id, attempt, problem, at, nodes, letter)))
+        return _step(
+            await self._call(FAIL_LUA, *fail_arguments(run_id, attempt, problem, at, nodes, letter, claim=self._claim))
+        )
 
     async def cancel(self, run_id: str, at: datetime) -> Run:
         """End a run that has not ended; raises `RunNotFound` or `RunEnded`."""
@@ -415,12 +515,35 @@ class Runs(Room):
             raise _refusal(run_id, row.decode())
         return read_run(row)
 
-    async def retry(self, run_id: str, at: datetime) -> Run:
+    async def purge(self, queue: Queue, at: datetime, passed: int = 0, limit: int = 200) -> tuple[int, int]:
+        """Cancel those of the next `limit` queued runs, after the first `passed`, that are in this queue.
+
+        Returns how many were looked at and how many were cancelled.
+        """
+        seen, gone = await self._call(PURGE_LUA, queue, at.isoformat(), passed, limit)
+        return int(seen), int(gone)
+
+    async def running(self, queue: Queue) -> int:
+        """How many runs of this queue are running now, of all projects."""
+        return int(await self._call(RUNNING_LUA, queue))
+
+    async def keep(self, run_id: str, attempt: int, checkpoints: Sequence[Checkpoint]) -> bool:
+        """Note what a running attempt had made, for the next try; False, and nothing noted, when it is not its turn."""
+        text = orjson.dumps([one.model_dump() for one in checkpoints])
+        return bool(await self._call(KEEP_LUA, run_id, attempt, self._claim, text))
+
+    async def kept(self, run_id: str) -> Sequence[Checkpoint]:
+        """What earlier tries of this run had made, until it is completed or begun anew as a whole."""
+        text = await self._call(KEPT_LUA, run_id)
+        return [Checkpoint.model_validate(one) for one in orjson.loads(text or b"[]")]
+
+    async def retry(self, run_id: str, at: datetime, resume: bool = False) -> Run:
         """Queue an ended run again as its next attempt; raises `RunNotFound` or `RunNotEnded`.
 
+        What is `kept` of it stays only if it is to `resume`.
         The file records of its earlier outputs are forgotten; their bytes stay until the new ones replace them.
         """
-        row = await self._call(RETRY_LUA, run_id, at.isoformat(), score(at))
+        row = await self._call(RETRY_LUA, run_id, at.isoformat(), score(at), int(not resume))
         if isinstance(row, bytes):
             raise _refusal(run_id, row.decode())
         return read_run(row)
@@ -428,7 +551,7 @@ class Runs(Room):
     async def release(self, run_id: str, attempt: int, at: datetime, problem: Problem | None = None) -> Run | None:
         """Hand a running attempt back to the queue, `problem` being why; None when it is not running."""
         fault = problem.model_dump_json() if problem else ""
-        return _step(await self._call(RELEASE_LUA, run_id, attempt, at.isoformat(), score(at), fault))
+        return _step(await self._call(RELEASE_LUA, run_id, attempt, self._claim, at.isoformat(), score(at), fault))
 
     async def stranded(self, before: datetime, limit: int = 100) -> list[Run]:
         """Runs that were queued by `before` and have not begun, the oldest first."""
@@ -469,11 +592,12 @@ def fail_arguments(
     nodes: Mapping[str, NodeState],
     letter: LetterReason | None,
     history: Sequence[Try] | None = None,
+    claim: str = "",
 ) -> list[Argument]:
     """What `FAIL_LUA` takes; with a `history`, the try under way was lost with its worker."""
     text = problem.model_dump_json()
     lost, known = text if history is None else LOST, orjson.dumps([one.model_dump() for one in history or ()])
-    head = (run_id, attempt, at.isoformat(), text, score(at), letter or "", lost, known)
+    head = (run_id, attempt, claim, at.isoformat(), text, score(at), letter or "", lost, known)
     return [*head, *_node_arguments(nodes)]
 
 

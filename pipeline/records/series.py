@@ -1,6 +1,7 @@
 """What happened how often and how long it took, by the minute: counted inside the steps of runs, so never guessed.
 
-Each count goes three ways: to its minute and its hour, which are kept for `KEPT_DAYS`, and to the totals, which stay.
+Each count goes three ways: to its minute and its hour, which are kept for `KEPT_DAYS`, and to the totals, which stay;
+times of nodes to the totals only.
 Times fall into buckets whose bounds grow by the square root of two. How many runs of a queue have not ended, and since
 when the oldest waits, is read off an index of those runs and of nothing else.
 """
@@ -65,17 +66,17 @@ function series.books()
   return series.kept
 end
 
-function series.count(field, by)
-  for _, key in ipairs(series.books()) do redis.call('HINCRBY', key, field, by or 1) end
+function series.count(field, by, books)
+  for _, key in ipairs(books or series.books()) do redis.call('HINCRBY', key, field, by or 1) end
 end
 
-function series.took(name, micros)
+function series.took(name, micros, books)
   local place = 0
   if micros > {SHORTEST * 1000} then
     place = math.ceil(2 * math.log(micros / {SHORTEST * 1000}) / math.log(2) - 1e-9)
   end
-  series.count(name .. '|' .. whole_number(math.max(0, math.min({len(BOUNDS)}, place))))
-  series.count(name .. '|us', whole_number(micros))
+  series.count(name .. '|' .. whole_number(math.max(0, math.min({len(BOUNDS)}, place))), 1, books)
+  series.count(name .. '|us', whole_number(micros), books)
 end
 
 -- A name for what is counted by flow: never as many as there can be flows.
@@ -136,12 +137,12 @@ function series.moved(run, before, status)
   elseif not series.open[status] then over(run, before, status) end
 end
 
--- To be called for a node whose status is news; `text` is its state.
+-- To be called for a node whose status is news; `text` is its state. No chart asks for nodes by the minute.
 function series.node(text)
   local state = cjson.decode(text)
   if type(state.ms) ~= 'number' then return end
   local ran = state.status == 'completed' or state.status == 'failed'
-  if ran then series.took('node|' .. state.type, state.ms * 1000) end
+  if ran then series.took('node|' .. state.type, state.ms * 1000, {{P .. 'totals'}}) end
 end
 
 function series.stored(run, micros)
@@ -198,7 +199,8 @@ for i = 2, #ARGV do
   local index = P .. 'depth:' .. queue .. ':'
   local head = redis.call('ZRANGE', index .. 'queued', 0, 0, 'WITHSCORES')
   local row = {queue, head[2] and string.format('%.0f', math.max(0, now - head[2])) or '0'}
-  row[3] = redis.call('ZCOUNT', P .. 'queue:' .. queue, '-inf', string.format('%.0f', now / 1000))
+  row[3] = redis.call('ZCOUNT', P .. 'queue:' .. queue .. ':later', string.format('(%.0f', now / 1000), '+inf')
+  row[4] = redis.call('SISMEMBER', P .. 'paused', queue)
   for _, status in ipairs({'queued', 'running', 'waiting'}) do
     row[#row + 1] = redis.call('ZCARD', index .. status)
     row[#row + 1] = redis.call('HGET', P .. 'depths:' .. ARGV[1], queue .. '|' .. status) or 0
@@ -293,9 +295,15 @@ class Depth(NamedTuple):
     oldest: float
     """Seconds for which the first of the queued waits."""
     delayed: int
-    """Those of the queued that are due later, or that the queue has lost sight of."""
+    """Those of the queued that are due later."""
+    paused: bool
     counts: Mapping[str, int]
     own: Mapping[str, int]
+
+    @property
+    def states(self) -> Mapping[str, int]:
+        """The counts with those apart that are due later."""
+        return {**self.counts, "queued": self.counts["queued"] - self.delayed, "delayed": self.delayed}
 
 
 class Failure(Noun):
@@ -373,11 +381,11 @@ def _tally(row: Sequence[bytes]) -> Tally:
 
 
 def _depth(row: Sequence[bytes | int]) -> Depth:
-    queue, oldest, ready, *numbers = row
+    queue, oldest, later, paused, *numbers = row
     assert isinstance(queue, bytes)
     counts = dict(zip(("queued", "running", "waiting"), map(int, numbers[::2]), strict=True))
     own = dict(zip(("queued", "running", "waiting"), map(int, numbers[1::2]), strict=True))
-    return Depth(queue.decode(), int(oldest) / 1e6, max(0, counts["queued"] - int(ready)), counts, own)
+    return Depth(queue.decode(), int(oldest) / 1e6, min(counts["queued"], int(later)), bool(paused), counts, own)
 
 
 def _failure(row: tuple[bytes, Sequence[bytes]]) -> Failure:

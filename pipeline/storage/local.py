@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar, cast
 from urllib.parse import unquote
 from uuid import uuid4
 
@@ -163,9 +163,8 @@ class LocalStorage:
         landing = _Landing(draft, path, asyncio.get_running_loop().create_future())
         self._waiting.append(landing)
         if len(self._settlers) < SETTLERS:
-            settler = asyncio.create_task(self._settle_waiting())
+            settler = asyncio.create_task(self._settler())
             self._settlers.add(settler)
-            settler.add_done_callback(self._settlers.discard)
         try:
             fault = await asyncio.shield(landing.over)
         except asyncio.CancelledError:
@@ -173,6 +172,13 @@ class LocalStorage:
             raise
         if fault is not None:
             raise fault
+
+    async def _settler(self) -> None:
+        try:
+            await self._settle_waiting()
+        finally:
+            # In the very step that found nobody waiting: who comes next must not count on us.
+            self._settlers.discard(cast("asyncio.Task[None]", asyncio.current_task()))
 
     async def _settle_waiting(self) -> None:
         while self._waiting:
@@ -207,11 +213,11 @@ class LocalStorage:
         """Returns the folders that got a new entry on the way."""
         changed: set[Path] = set()
         while True:
-            changed |= self._make_folders(target.parent)
             try:
+                changed |= self._make_folders(target.parent)
                 source.replace(target)
                 return changed
-            except FileNotFoundError:  # a delete took the empty folder away under us
+            except FileNotFoundError:  # a delete took an empty folder away under us
                 if not source.exists():
                     raise
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
+from workers.schedules import Ticker
+
 from .house import TINY, House, Multipart, photo
 
 CHANGED = TINY.replace("width: 40", "width: 50")
@@ -92,3 +96,39 @@ async def test_node_types_come_with_their_schema(house: House) -> None:
     assert rows["conditional"]["outputs"] == ["then", "else"]
     assert rows["resize"]["summary"].endswith(".")
     assert "width" in rows["resize"]["parameters"]["properties"]
+
+
+NIGHTLY = TINY.replace("nodes:", "schedule: {cron: 0 3 * * *, timezone: Asia/Tokyo, inputs: {photo: SENT}}\nnodes:", 1)
+
+
+async def test_a_flow_tells_when_it_runs_next(house: House) -> None:
+    assert (await house.json("GET", "/v1/flows/tiny"))["schedule"] is None
+    made = await house.json("PUT", "/v1/flows/tiny", 201, data=NIGHTLY)
+    told = (await house.json("GET", "/v1/flows/tiny"))["schedule"]
+    assert (told["cron"], told["timezone"], told["project"], told["last"]) == ("0 3 * * *", "Asia/Tokyo", None, None)
+    next = datetime.fromisoformat(told["next"])
+    assert next.hour == 18 and timedelta(0) < next - datetime.now(UTC) <= timedelta(days=1)
+    await house.json("POST", "/v1/flows/tiny/pause")
+    assert (await house.json("GET", "/v1/flows/tiny"))["schedule"]["next"] is None
+    await house.json("POST", "/v1/flows/tiny/resume")
+    await house.json("PUT", "/v1/flows/tiny", 200, data=TINY)
+    inactive = await house.json("GET", f"/v1/flows/tiny?version={made['version']}")
+    assert inactive["schedule"]["next"] is None
+
+
+async def test_a_flow_tells_what_became_of_its_last_tick(house: House) -> None:
+    sent = await house.send(photo(), "photo.jpg")
+    await house.json("PUT", "/v1/flows/tiny", 201, data=NIGHTLY.replace("SENT", sent["id"]))
+    ticker, now = Ticker(house.core), datetime.now(UTC)
+    assert await ticker.start_due(now) == 0
+    assert await ticker.start_due(now + timedelta(days=1)) == 1
+    last = (await house.json("GET", "/v1/flows/tiny"))["schedule"]["last"]
+    run = await house.json("GET", f"/v1/runs/{last['run']}")
+    assert run["inputs"] == {"photo": [sent["id"]]} and last["refusal"] is None
+    assert datetime.fromisoformat(last["tick"]).hour == 18
+
+
+async def test_a_wrong_schedule_is_refused_with_its_place(house: House) -> None:
+    wrong = await house.problem("PUT", "/v1/flows/tiny", 422, "FLOW_INVALID", data=NIGHTLY.replace("0 3 *", "0 33 *"))
+    (complaint,) = wrong["complaints"]
+    assert complaint["line"] > 0 and "bad hour" in complaint["message"]

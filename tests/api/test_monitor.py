@@ -41,7 +41,8 @@ async def test_metrics_count_uploads_runs_and_queues(house: House) -> None:
     values = dict(line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
     assert float(values['safelight_uploads_total{dialect="native",outcome="accepted"}']) >= 2
     assert float(values['safelight_uploads_total{dialect="native",outcome="TYPE_NOT_ALLOWED"}']) >= 1
-    assert float(values['safelight_runs_total{flow="tiny",outcome="started"}']) >= 1
+    assert float(values['safelight_triggers_total{outcome="started"}']) >= 1
+    assert float(values['safelight_triggers_total{outcome="FLOW_PAUSED"}']) >= 1
     assert 'safelight_queue_jobs{queue="bulk",state="queued"}' in values
     assert any(name.startswith("process_resident_memory_bytes") for name in values)
 
@@ -49,7 +50,7 @@ async def test_metrics_count_uploads_runs_and_queues(house: House) -> None:
 async def test_queues_count_open_runs(house: House) -> None:
     rows = (await house.json("GET", "/v1/queues"))["items"]
     assert [row["name"] for row in rows] == ["interactive", "default", "bulk"]
-    assert all(row["queued"] == row["running"] == row["waiting"] == 0 and row["exact"] for row in rows)
+    assert all(row["queued"] == row["delayed"] == row["running"] == row["waiting"] == 0 for row in rows)
 
 
 @asynccontextmanager

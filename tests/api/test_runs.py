@@ -48,7 +48,7 @@ async def test_run_of_a_sent_photo_ends_with_fetchable_outputs(house: House, wor
     run = await house.json("POST", RUNS + "?wait=60", 200, **form(params='{"quality": 55}', metadata='{"k": "v"}'))
     assert set(run) == {
         "id", "flow", "version", "status", "created_at", "started_at", "finished_at", "attempt", "inputs", "params",
-        "nodes", "outputs", "facts", "error",
+        "nodes", "outputs", "facts", "error", "tries",
     }  # fmt: skip
     assert (run["status"], run["flow"], run["attempt"], run["error"]) == ("completed", "tiny", 1, None)
     assert run["params"] == {"quality": 55}
@@ -56,7 +56,7 @@ async def test_run_of_a_sent_photo_ends_with_fetchable_outputs(house: House, wor
     assert {name: state["status"] for name, state in run["nodes"].items()} == dict.fromkeys(
         ("photo", "small", "out"), "completed"
     )
-    assert set(run["nodes"]["small"]) == {"type", "status", "ms", "error"}
+    assert set(run["nodes"]["small"]) == {"type", "status", "ms", "error", "reused"}
     (output,) = run["outputs"]
     assert set(output) == {
         "node", "source", "id", "url", "path", "mime", "size", "width", "height", "sha256"
@@ -221,5 +221,8 @@ async def test_worker_is_listed(house: House, worker: Worker) -> None:
         while not (rows := (await house.json("GET", "/v1/workers"))["items"]):
             await asyncio.sleep(0.1)
     (row,) = rows
-    assert set(row) == {"id", "host", "pid", "version", "queues", "slots", "running", "started_at", "beat_at"}
+    assert set(row) == {
+        "id", "host", "pid", "version", "queues", "slots", "running", "load", "memory", "draining",
+        "started_at", "beat_at",
+    }  # fmt: skip
     assert row["pid"] == worker.pid

@@ -74,8 +74,19 @@ def test_show_tells_nodes_and_params(shell: Shell) -> None:
     shown = shell.json("flows", "show", ROOT / "flows" / "product-images.yaml")
     assert shown["nodes"]["out"]["sources"] == ["thumb", "marked"]
     assert shown["nodes"]["thumb"]["parameters"]["width"] == 320
+    assert shown["schedule"] is None
     text = shell("flows", "show", ROOT / "flows" / "product-images.yaml").stdout
     assert "thumb, marked" in text and "Product images" in text
+
+
+def test_show_tells_when_a_flow_runs_by_itself(shell: Shell) -> None:
+    schedule = 'schedule: {cron: "30 2 * * *", timezone: Asia/Tokyo, files: {}}\n'
+    (shell.folder / "nightly.yaml").write_text(schedule + SOUND.replace("type: input", "type: input, many: true"))
+    shown = shell.json("flows", "show", "nightly.yaml")["schedule"]
+    assert (shown["cron"], shown["timezone"], shown["files"]) == ("30 2 * * *", "Asia/Tokyo", {})
+    assert shown["next"].endswith("T02:30:00+09:00")
+    text = shell("flows", "show", "nightly.yaml").stdout
+    assert f"runs by itself at 30 2 * * * (Asia/Tokyo), next {shown['next']}" in " ".join(text.split())
 
 
 def test_a_starter_flow_is_found_by_its_id(shell: Shell) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -215,6 +216,22 @@ def test_queues_and_workers_are_listed(safelight: Shell, up: Up) -> None:
     assert "bulk" in safelight("queues", "ls").stdout and str(workers[0]["pid"]) in safelight("workers", "ls").stdout
 
 
+def test_top_shows_what_goes_on(safelight: Shell, up_folder: Path, up: Up, tmp_path: Path) -> None:
+    flow = tmp_path / "top-fails.yaml"
+    flow.write_text(FAILS)
+    safelight("flows", "push", flow)
+    failed = safelight.json("run", "top-fails", PHOTO, check=1)
+    now = until(lambda: (found := safelight.json("top"))["workers"] and found)
+    assert {queue["name"] for queue in now["queues"]} == {"interactive", "default", "bulk"}
+    assert now["workers"][0]["pid"] == up.note["pids"]["worker-1"]
+    (row,) = [row for row in now["failures"] if row["flow"] == "top-fails"]
+    assert (row["run"], row["count"], row["code"]) == (failed["id"], 1, failed["error"]["code"])
+    piped = safelight("top").stdout
+    assert "top-fails" in piped and str(up.note["pids"]["worker-1"]) in piped
+    code, shown = on_terminal(up_folder, "top", "--every", 0.1, "--times", 2)
+    assert code == 0 and all(title in shown for title in ("queues", "workers", "running", "failures"))
+
+
 # What looks at Redis and storage itself
 
 
@@ -238,3 +255,21 @@ def test_rebuilding_leaves_records_alone_and_names_what_lies(safelight: Shell, u
     odd.with_name("odd.txt.json").unlink()
     assert done["restored"] == 0 and done["known"] > 0 and done["skipped"] == []
     assert [line.partition(":")[0] for line in done["unsound"]] == [str(odd) + ".json"]
+
+
+def test_a_sweep_counts_first_and_then_removes(safelight: Shell, up_folder: Path) -> None:
+    orphan = up_folder / "data/files/demo/files/ab/abcdefab-0000-4000-8000-000000000000/left.png"
+    orphan.parent.mkdir(parents=True)
+    orphan.write_bytes(b"x")
+    os.utime(orphan, (0, 0))
+    dry = safelight.json("sweep", "orphans", "--dry-run")
+    assert dry == {"dry": True, "items": [{"sweep": "orphans", **NOTHING, "gone": 1}], "next": None}
+    assert orphan.exists()
+    assert "orphans" in safelight("sweep", "--dry-run").stdout
+    assert [(row["sweep"], row["gone"]) for row in safelight.json("sweep", "orphans")["items"]] == [("orphans", 1)]
+    assert not orphan.exists()
+    assert [row["gone"] for row in safelight.json("sweep", "orphans")["items"]] == [0]
+    assert "There is no sweep `orphan`" in safelight("sweep", "orphan", check=2).stderr
+
+
+NOTHING = {"gone": 0, "postponed": 0, "spared": 0, "more": False}

@@ -20,6 +20,9 @@ from pipeline.flows import FlowRegistry
 from pipeline.model import Event, Group, Problem, new_id
 from pipeline.records import Records
 from pipeline.records.queue import Slip
+from pipeline.records.retention import EndedRun
+from pipeline.records.schedules import Ticks
+from pipeline.records.sweeps import Swept
 from tests.records.nouns import PREFIX, a_file, a_run, an_upload, keys, logged, moment, states
 from tests.records.test_workers import a_beat
 
@@ -72,6 +75,7 @@ async def own_redis(server: Server) -> AsyncIterator[Redis]:
 
 FILE, UPLOAD, RUN = a_file(), an_upload(), a_run()
 SLIP = Slip(f"{PREFIX}queue:default", "run:1", b"{}", 1000)
+TICKS = Ticks(spec="0 3 * * * UTC", since=moment(0), taken=moment(0))
 PROBLEM = Problem(code="X", message="x")
 FLOW = "nodes: {photo: {type: input}, small: {type: resize, width: 9}, out: {type: save, path: a.webp}}"
 
@@ -85,6 +89,7 @@ VERBS: dict[str, Callable[[Records, EventLog, FlowRegistry], Awaitable[object]]]
     "uploads.unlock": lambda r, e, f: r.uploads.unlock(UPLOAD.id, "me"),
     "uploads.finish": lambda r, e, f: r.uploads.finish(UPLOAD.id, FILE),
     "uploads.delete": lambda r, e, f: r.uploads.delete(UPLOAD.id),
+    "uploads.known": lambda r, e, f: r.uploads.known([UPLOAD.id]),
     "uploads.expired": lambda r, e, f: r.uploads.expired(moment(0), 1),
     "files.create": lambda r, e, f: r.files.create(FILE),
     "files.get": lambda r, e, f: r.files.get(FILE.id),
@@ -93,6 +98,8 @@ VERBS: dict[str, Callable[[Records, EventLog, FlowRegistry], Awaitable[object]]]
     "files.store": lambda r, e, f: r.files.store(FILE.id, moment(0)),
     "files.delete": lambda r, e, f: r.files.delete(FILE.id),
     "files.expired": lambda r, e, f: r.files.expired(moment(0), 1),
+    "files.stored": lambda r, e, f: r.files.stored("demo", moment(0), moment(1)),
+    "files.made": lambda r, e, f: r.files.made("demo", moment(0), moment(1)),
     "runs.create": lambda r, e, f: r.runs.create(RUN),
     "runs.get": lambda r, e, f: r.runs.get(RUN.id),
     "runs.list": lambda r, e, f: r.runs.list("demo"),
@@ -106,6 +113,17 @@ VERBS: dict[str, Callable[[Records, EventLog, FlowRegistry], Awaitable[object]]]
     "runs.retry": lambda r, e, f: r.runs.retry(RUN.id, moment(0)),
     "files.learn": lambda r, e, f: r.files.learn(FILE.id, {"info": {}}),
     "runs.release": lambda r, e, f: r.runs.release(RUN.id, 1, moment(0)),
+    "runs.purge": lambda r, e, f: r.runs.purge("default", moment(0)),
+    "runs.running": lambda r, e, f: r.runs.running("default"),
+    "runs.keep": lambda r, e, f: r.runs.keep(RUN.id, 1, []),
+    "runs.kept": lambda r, e, f: r.runs.kept(RUN.id),
+    "letters.add": lambda r, e, f: r.letters.add(RUN.id, 1, PROBLEM),
+    "letters.get": lambda r, e, f: r.letters.get(RUN.id),
+    "letters.list": lambda r, e, f: r.letters.list("demo"),
+    "letters.drop": lambda r, e, f: r.letters.drop([RUN.id], "resolved"),
+    "letters.expire": lambda r, e, f: r.letters.expire(moment(0)),
+    "letters.old": lambda r, e, f: r.letters.old(moment(0)),
+    "letters.count": lambda r, e, f: r.letters.count(),
     "runs.stranded": lambda r, e, f: r.runs.stranded(moment(0), 1),
     "runs.counts": lambda r, e, f: r.runs.counts(),
     "groups.create": lambda r, e, f: r.groups.create(Group(id=new_id(), project="demo", files=())),
@@ -117,6 +135,35 @@ VERBS: dict[str, Callable[[Records, EventLog, FlowRegistry], Awaitable[object]]]
     "workers.beat": lambda r, e, f: r.workers.beat(a_beat("w"), 1),
     "workers.list": lambda r, e, f: r.workers.list(),
     "workers.leave": lambda r, e, f: r.workers.leave("w"),
+    "workers.drain": lambda r, e, f: r.workers.drain("w"),
+    "workers.undrain": lambda r, e, f: r.workers.undrain("w"),
+    "queues.pause": lambda r, e, f: r.queues.pause("default"),
+    "queues.resume": lambda r, e, f: r.queues.resume("default"),
+    "queues.gates": lambda r, e, f: r.queues.gates(),
+    "queues.deaths": lambda r, e, f: r.queues.deaths("run:1"),
+    "queues.lost": lambda r, e, f: r.queues.lost(),
+    "series.count": lambda r, e, f: r.series.count({("uploads", "native", "accepted"): 1}),
+    "series.now": lambda r, e, f: r.series.now(),
+    "series.totals": lambda r, e, f: r.series.totals(),
+    "series.spans": lambda r, e, f: r.series.spans(60, 0, 1),
+    "series.last": lambda r, e, f: r.series.last(1),
+    "series.depths": lambda r, e, f: r.series.depths(),
+    "series.failures": lambda r, e, f: r.series.failures("demo"),
+    "series.present": lambda r, e, f: r.series.present(),
+    "schedules.time": lambda r, e, f: r.schedules.time(),
+    "schedules.ticks": lambda r, e, f: r.schedules.ticks(),
+    "schedules.tick": lambda r, e, f: r.schedules.tick("a"),
+    "schedules.swap": lambda r, e, f: r.schedules.swap("a", None, TICKS),
+    "schedules.claim": lambda r, e, f: r.schedules.claim("a", 1),
+    "sweeps.note": lambda r, e, f: r.sweeps.note("runs", Swept(gone=1), moment(0), 0.1),
+    "sweeps.report": lambda r, e, f: r.sweeps.report("runs"),
+    "sweeps.places": lambda r, e, f: r.sweeps.places("orphans"),
+    "sweeps.go_on": lambda r, e, f: r.sweeps.go_on("orphans", "default", "a"),
+    "retention.ended": lambda r, e, f: r.retention.ended("completed", moment(0)),
+    "retention.forget": lambda r, e, f: r.retention.forget([EndedRun(RUN.id, "")]),
+    "retention.standing": lambda r, e, f: r.retention.standing([RUN.id]),
+    "retention.trim": lambda r, e, f: r.retention.trim("demo", moment(0)),
+    "retention.old_events": lambda r, e, f: r.retention.old_events("demo", moment(0), 10),
     "events.append": lambda r, e, f: e.append(Event(type="file.stored", project="demo", subject="x")),
     "events.read": lambda r, e, f: e.read("demo"),
     "events.follow": lambda r, e, f: anext(e.follow("demo", None, "0")),
@@ -126,6 +173,7 @@ VERBS: dict[str, Callable[[Records, EventLog, FlowRegistry], Awaitable[object]]]
     "flows.version": lambda r, e, f: f.version("a"),
     "flows.pointer": lambda r, e, f: f.pointer("a"),
     "flows.list": lambda r, e, f: f.list(),
+    "flows.scheduled": lambda r, e, f: f.scheduled(),
     "flows.activate": lambda r, e, f: f.activate("a", "0" * 16),
     "flows.deactivate": lambda r, e, f: f.deactivate("a"),
     "flows.pause": lambda r, e, f: f.pause("a"),
@@ -137,7 +185,7 @@ def test_no_verb_is_left_out() -> None:
     rooms = {f"{name}.": room for name, room in vars(Records(Redis(), "")).items() if not name.startswith("_")}
     rooms |= {"": Records(Redis(), ""), "events.": EventLog(Redis(), ""), "flows.": FlowRegistry(Redis(), "")}
     verbs = {name + verb for name, room in rooms.items() for verb in vars(type(room)) if not verb.startswith("_")}
-    assert verbs - set(VERBS) == {"flows.sync", "flows.watch", "events.close"}
+    assert verbs - set(VERBS) == {"flows.sync", "flows.watch", "events.close", "runs.under"}
 
 
 async def test_every_verb_says_that_the_server_is_away_and_works_when_it_is_back(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 
 import pytest
@@ -10,8 +11,10 @@ from redis.asyncio import Redis
 from pipeline.errors import CursorInvalid
 from pipeline.model import NodeState, Problem, Run
 from pipeline.records import Records
+from pipeline.records.queue import Slip
 from pipeline.records.series import BOUNDS, HOUR, KEPT_DAYS, MINUTE, MOST_FLOWS, Durations, Tally, added
 from tests.records.nouns import PREFIX, a_run, moment, states
+from tests.records.test_workers import a_beat
 
 BROKEN = Problem(code="IMAGE_UNREADABLE", message="It cannot be read.", node="small")
 
@@ -57,8 +60,9 @@ async def test_every_end_is_counted_once_in_minute_hour_and_total(records: Recor
     now = await records.series.now()
     minutes = await records.series.spans(MINUTE, now - now % MINUTE - 2 * MINUTE, 4)
     hours = await records.series.spans(HOUR, now - now % HOUR - HOUR, 3)
-    assert added(minutes) == added(hours) == totals
-    assert (await records.series.last(3))[0] == totals
+    charted = Tally({name: count for name, count in totals.items() if name[0] != "node"})
+    assert added(minutes) == added(hours) == charted
+    assert (await records.series.last(3))[0] == charted
     for key in await redis.keys(f"{PREFIX}series:60:*"):
         assert KEPT_DAYS * 86400 - 60 < await redis.ttl(key) <= KEPT_DAYS * 86400 + 120
 
@@ -106,6 +110,16 @@ async def test_the_oldest_is_the_head_of_the_index(records: Records, redis: Redi
     depths = {depth.queue: depth for depth in await records.series.depths()}
     assert depths["default"].oldest < 30
     assert [member.decode() for member in await redis.zrange(index, 0, -1)] == [second.id]
+
+
+async def test_what_is_due_later_is_told_apart(records: Records, redis: Redis) -> None:
+    queue = f"{PREFIX}queue:default"
+    for number in range(3):
+        await records.runs.create(a_run(), Slip(queue, f"run:{number}", b"{}", 10_000))
+    due = await redis.zscore(queue, "run:1")
+    await redis.zadd(f"{queue}:later", {"run:1": due + 60_000, "run:2": due})
+    (states,) = (depth.states for depth in await records.series.depths() if depth.queue == "default")
+    assert states == {"queued": 2, "delayed": 1, "running": 0, "waiting": 0}
 
 
 async def test_counting_costs_no_more_with_more_runs(records: Records, redis: Redis) -> None:
@@ -200,3 +214,15 @@ def test_percentiles_are_within_a_bucket_of_the_truth() -> None:
         sum(ms / 1000 <= bound for ms in times) for bound, _ in durations.powers()
     ]
     assert Tally().durations("run", "default").percentile(0.5) is None
+
+
+async def test_who_leaves_is_not_told_as_lost(records: Records) -> None:
+    for name in ("stays", "leaves", "lost"):
+        await records.workers.beat(a_beat(name), 60)
+    assert await records.series.present() == {"leaves": True, "lost": True, "stays": True}
+    await records.workers.leave("leaves")
+    await records.workers.beat(a_beat("lost"), 0.001)
+    async with asyncio.timeout(10):
+        while (now := await records.series.present()).get("lost"):
+            await asyncio.sleep(0.01)
+    assert now == {"lost": False, "stays": True}

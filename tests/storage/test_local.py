@@ -9,13 +9,14 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pipeline.errors import PathInvalid, StorageFull, StorageUnavailable
-from pipeline.storage import LocalStorage, open_storage
+from pipeline.storage import LocalStorage, local, open_storage
 from pipeline.storage.local import DRAFT_AGE
 
 MIB = 1024 * 1024
@@ -207,3 +208,37 @@ async def test_addresses() -> None:
     absolute, relative = open_storage("file:///srv/safe%20light"), open_storage("file://./data/files")
     assert isinstance(absolute, LocalStorage) and absolute.root == Path("/srv/safe light")
     assert isinstance(relative, LocalStorage) and relative.root == Path.cwd() / "data/files"
+
+
+async def test_a_put_is_settled_also_when_all_settlers_end_as_it_comes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage, over, settled = LocalStorage(tmp_path), asyncio.Event(), 0
+    await storage.prepare()
+    finished = local.finished
+
+    async def together(work: Callable[[], Any]) -> Any:
+        nonlocal settled
+        done = await finished(work)
+        settled += 1
+        await over.wait()
+        return done
+
+    async def late() -> int:
+        await over.wait()
+        return await storage.put("late", pieces(b"x"), 1, "text/plain")
+
+    monkeypatch.setattr(local, "finished", together)
+    early = []
+    for number in range(local.SETTLERS):
+        early.append(asyncio.create_task(storage.put(f"early-{number}", pieces(b"x"), 1, "text/plain")))
+        while len(storage._settlers) <= number:
+            await asyncio.sleep(0)
+        await asyncio.sleep(0)  # the settler has taken its put
+    while settled < local.SETTLERS:
+        await asyncio.sleep(0.01)
+    last = asyncio.create_task(late())  # it comes behind them when all of them are woken
+    await asyncio.sleep(0)
+    over.set()
+    async with asyncio.timeout(10):
+        assert await asyncio.gather(*early, last) == [1] * (local.SETTLERS + 1)

@@ -23,6 +23,7 @@ from pipeline.errors import (
     StorageUnavailable,
 )
 from pipeline.graph.execute import Outcome
+from pipeline.graph.flow import load_flow
 from pipeline.imaging.sandbox import Sandbox
 from pipeline.model import File, Grant, Intake, NodeState, Output, Run, now
 from tests.workers.conftest import FLOW, kept_files, once
@@ -30,6 +31,14 @@ from workers.jobs import PACE, Jobs, Marks
 from workers.seats import Seat
 
 Execute = Callable[..., Awaitable[Sequence[Output]]]
+
+
+FLOW_WITH_RETRY = """
+retry: {times: 3, first: 1s, longest: 5m}
+nodes:
+  photo: {type: input}
+  out: {type: save}
+"""
 
 
 class Stand:
@@ -58,6 +67,8 @@ class Stand:
         node_timeout: float,
         date: datetime,
         flows: Any,
+        resume: Any,
+        checkpoint: Any,
     ) -> Outcome:
         self.folder, self.given = tools.folder, (inputs, params, metadata, run_id)
         emit("photo", NodeState(type="input", status="completed", ms=1.0))
@@ -177,6 +188,22 @@ async def test_a_passing_fault_is_tried_three_times(core: Core, grant: Grant, ph
     await jobs(core, Stand(StorageUnavailable())).run_flow({"job_try": 3}, run.id, 1)
     failed = await core.runs.get(grant, run.id)
     assert failed.error is not None and failed.error.code == "STORAGE_UNAVAILABLE" and failed.attempt == 1
+
+
+async def test_a_flow_says_how_often_its_runs_are_tried(core: Core, grant: Grant, photo: File) -> None:
+    await core.flows.put("small", "retry: {times: 1}\nnodes:\n  photo: {type: input}\n  out: {type: save}\n")
+    run = await started(core, grant, photo)
+    await jobs(core, Stand(StorageUnavailable())).run_flow({"job_try": 1}, run.id, 1)
+    letter = await core.runs.letters.get(grant, run.id)
+    assert (letter.reason, letter.run.status) == ("exhausted", "failed")
+
+
+def test_waits_between_tries_grow_up_to_a_limit_and_are_drawn_by_chance() -> None:
+    policy = load_flow("f", FLOW_WITH_RETRY).retry
+    assert (policy.times, policy.first, policy.longest) == (3, 1, 300)
+    for tries, most in ((1, 1), (2, 2), (5, 16), (9, 256), (20, 300)):
+        drawn = [policy.wait(tries) for _ in range(200)]
+        assert 0 <= min(drawn) < most / 2 < max(drawn) <= most
 
 
 async def test_a_fault_that_passes_costs_nothing(core: Core, grant: Grant, photo: File) -> None:

@@ -29,18 +29,26 @@ class Bench:
     """A reader over all queues, fed by hand."""
 
     def __init__(
-        self, url: str, act: Act, slots: int = 2, queues: Sequence[Queue] = ALL, ahead: int = 0, lease: float = 60
+        self,
+        url: str,
+        act: Act,
+        slots: int = 2,
+        queues: Sequence[Queue] = ALL,
+        ahead: int = 0,
+        lease: float = 60,
+        **more: Any,
     ) -> None:
         self.pool = worker_pool(url)
-        self.queues = Queues(self.pool, "t:", queues, slots, act, job_timeout=60, lease=lease, ahead=ahead)
+        self.records = Records(self.pool, "t:")
+        self.queues = Queues(self.pool, "t:", queues, slots, act, job_timeout=60, lease=lease, ahead=ahead, **more)
 
     async def put(self, name: str, queue: Queue = "default") -> None:
         await self.pool.enqueue_job(JOB, name, 1, _job_id=name, _queue_name=queue_key("t:", queue))
 
-    async def put_awake(self, name: str, queue: Queue = "default", job: str = JOB) -> bool:
+    async def put_awake(self, name: str, queue: Queue = "default", job: str = JOB, project: str = "") -> bool:
         """As `Runs` does it."""
         body = serialize_job(job, (name, 1), {}, None, 0, serializer=job_bytes)
-        return await Records(self.pool, "t:").runs.enqueue(Slip(queue_key("t:", queue), name, body, 60_000))
+        return await self.records.runs.enqueue(Slip(queue_key("t:", queue), name, body, 60_000, project))
 
     async def until_idle(self) -> None:
         """Return once a worker waits for somebody to enqueue."""
@@ -318,8 +326,8 @@ async def test_a_claim_whose_answer_was_lost_is_answered_again(redis: Redis, red
     bench = Bench(redis_url, act.run, slots=1)
     await bench.put_awake("first")
     await bench.put_awake("second")
-    _, lost = await bench.queues._exchange([], 1, 0)
-    _, again = await bench.queues._exchange([], 1, 0)
+    _, lost, _ = await bench.queues._exchange([], 1, 0)
+    _, again, _ = await bench.queues._exchange([], 1, 0)
     assert [claim.id for claim in lost] == ["first"] and again == lost and lost[0].tries == 1
     await bench.queues.turn()
     await act.all_began.wait()
@@ -332,7 +340,7 @@ async def test_a_claim_whose_answer_was_lost_is_answered_again(redis: Redis, red
 async def test_an_end_that_was_told_twice_is_told_once(redis: Redis, redis_url: str) -> None:
     bench = Bench(redis_url, Gated().run, slots=1)
     await bench.put_awake("one")
-    _, (claim,) = await bench.queues._exchange([], 1, 0)
+    _, (claim,), _ = await bench.queues._exchange([], 1, 0)
     for _ in range(2):
         await bench.queues._exchange([Fate(claim, "back", claim.due)], 0, 0)
     assert await redis.get("arq:retry:one") == b"0"

@@ -17,6 +17,7 @@ from pipeline.model import File, Grant, Intake, Project, Run, new_id
 from pipeline.records.schedules import Due, Ticks, Told
 from pipeline.settings import Settings
 from tests.workers.conftest import once
+from tests.workers.test_main import stopped, worker
 from workers.schedules import Chores, Ticker
 
 NOON = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
@@ -338,3 +339,21 @@ async def test_the_chores_start_flows_and_sweep(cores: list[Core], redis: Redis)
     reports = [await core.records.sweeps.report(name) for name in names]
     assert [report.times for report in reports if report] == [1] * 8
     assert len(await runs_of(core)) == 1
+
+
+async def test_a_worker_process_runs_a_flow_whose_tick_has_come(core: Core, settings: Settings, photo: File) -> None:
+    text = HOURLY.replace('"0 * * * *"', f'{{cron: "0 * * * *", inputs: {{photo: {photo.id}}}}}')
+    await core.flows.put("hourly", text)
+    start = await core.records.schedules.time()
+    ticks = Ticks(spec="0 * * * * UTC", since=start - timedelta(hours=3), taken=start)
+    assert await core.records.schedules.swap("hourly", None, ticks)
+    demo = settings.model_copy(update={"projects": {"demo": Project(id="demo")}})
+    async with worker(demo) as process:
+        async with asyncio.timeout(60):
+            while not (runs := await runs_of(core)):
+                await asyncio.sleep(0.05)
+        done = await core.runs.wait(Grant(project=settings.projects["demo"]), runs[0].id, 60)
+        log = await stopped(process)
+    assert done.status == "completed", done.error
+    assert [output.path for output in done.outputs] == ["small/photo.webp"]
+    assert [line["run"] for line in log if line["event"] == "schedule_started"] == [done.id]

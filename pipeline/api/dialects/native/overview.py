@@ -1,4 +1,4 @@
-"""What there is and what goes on: node types, queues, workers, and every event of the project."""
+"""What there is and what goes on: node types, workers, and every event of the project."""
 
 from __future__ import annotations
 
@@ -7,13 +7,11 @@ from contextlib import aclosing
 
 from aiohttp import web
 
-from pipeline.api.depths import queue_depths
 from pipeline.api.dialects.native.runs import RESUME, STREAM
 from pipeline.api.dialects.native.shapes import (
     EventsQuery,
     Listing,
     NodeShape,
-    QueueShape,
     WorkerShape,
     event_shape,
     worker_shape,
@@ -22,17 +20,10 @@ from pipeline.api.endpoint import Call, Endpoint, answer
 from pipeline.api.sse import COMMENT, SILENCE, frame
 from pipeline.describe import node_types
 from pipeline.errors import CursorInvalid
-from pipeline.model import QUEUES
 
 
 async def nodes(call: Call) -> web.Response:
     return answer(Listing[NodeShape](items=tuple(NodeShape(**type) for type in node_types()), next=None))
-
-
-async def queues(call: Call) -> web.Response:
-    held = await queue_depths(call.core, [call.project])
-    rows = [QueueShape(name=queue, **held.counts(queue), exact=held.exact) for queue in QUEUES]
-    return answer(Listing[QueueShape](items=tuple(rows), next=None))
 
 
 async def workers(call: Call) -> web.Response:
@@ -56,14 +47,6 @@ async def _frames(call: Call, after: str | None) -> AsyncGenerator[bytes, None]:
 
 ENDPOINTS: Sequence[Endpoint] = (
     Endpoint("GET", "/v1/nodes", "List the node types.", act=nodes, tag="overview", answers={200: Listing[NodeShape]}),
-    Endpoint(
-        "GET",
-        "/v1/queues",
-        "See how much each queue holds.",
-        act=queues,
-        tag="overview",
-        answers={200: Listing[QueueShape]},
-    ),
     Endpoint(
         "GET",
         "/v1/workers",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncGenerator, Coroutine, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -22,15 +23,18 @@ from pipeline.api.dialects.native.files import (
 )
 from pipeline.api.dialects.native.flows import flow_id
 from pipeline.api.dialects.native.shapes import (
+    Ask,
     EventsQuery,
     InputAsk,
     Listing,
     OutputShape,
+    RetryAsk,
     RunAsk,
     RunShape,
     RunsQuery,
     WaitQuery,
     event_shape,
+    try_shapes,
 )
 from pipeline.api.endpoint import Call, Endpoint, answer, digest_of, parsed
 from pipeline.api.idempotency import body_of, once
@@ -57,9 +61,11 @@ from pipeline.graph.flow import Flow
 from pipeline.model import ENDED, QUEUES, Event, File, Queue, Run
 
 LONGEST_WAIT = 60.0
+TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 FIELDS = ("params", "metadata", "queue")
 
 T = TypeVar("T")
+A = TypeVar("A", bound=Ask)
 
 _params = TypeAdapter(dict[str, Any])
 
@@ -103,8 +109,20 @@ async def start(call: Call) -> web.Response:
 
 def _start(call: Call, order: Order) -> Coroutine[Any, Any, Run]:
     return call.core.runs.start(
-        call.grant, order.flow.id, order.inputs, order.params, order.metadata, order.version, order.queue
+        call.grant,
+        order.flow.id,
+        order.inputs,
+        order.params,
+        order.metadata,
+        order.version,
+        order.queue,
+        trace=_traceparent(call),
     )
+
+
+def _traceparent(call: Call) -> str | None:
+    given = call.header("traceparent") or ""
+    return given if TRACEPARENT.fullmatch(given) else None
 
 
 async def _counted(call: Call, flow: str, asked: Coroutine[Any, Any, T]) -> T:
@@ -229,8 +247,14 @@ async def cancel(call: Call) -> web.Response:
 
 
 async def retry(call: Call) -> web.Response:
-    run = await settled(call.core.runs.retry(call.grant, call.id(RunNotFound)))
+    ask = await asked(call, RetryAsk)
+    run = await settled(call.core.runs.retry(call.grant, call.id(RunNotFound), ask.from_ == "failed"))
     return answer(await run_shape(call, run), 202)
+
+
+async def asked(call: Call, model: type[A]) -> A:
+    """The JSON body as `model`, which may be left out."""
+    return await call.json(model) if call.request.body_exists else model()
 
 
 async def run_shape(call: Call, run: Run) -> RunShape:
@@ -252,8 +276,8 @@ def _shape(call: Call, run: Run, files: Mapping[str, File]) -> RunShape:
         private = files[output.id].private if output.id in files else False
         url = content_url(call, output.id, run.project, private=private)
         outputs.append(OutputShape(**output.model_dump(), url=url))
-    kept = run.model_dump(exclude={"project", "queue", "metadata", "outputs", "nodes", "error"})
-    return RunShape(**kept, nodes=run.nodes, outputs=tuple(outputs), error=run.error)
+    kept = run.model_dump(exclude={"project", "queue", "metadata", "outputs", "nodes", "error", "tries"})
+    return RunShape(**kept, nodes=run.nodes, outputs=tuple(outputs), error=run.error, tries=try_shapes(run))
 
 
 # Watching
@@ -371,6 +395,7 @@ ENDPOINTS: Sequence[Endpoint] = (
         "Run an ended run once more.",
         act=retry,
         tag="runs",
+        body=(RetryAsk,),
         answers={202: RunShape},
         errors=(RunNotFound, RunNotEnded),
     ),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -13,9 +13,12 @@ from pipeline.model import (
     Event,
     FlowPointer,
     ImageFacts,
+    Letter,
+    LetterReason,
     NodeState,
     Problem,
     Queue,
+    Run,
     RunStatus,
     Upload,
     WorkerBeat,
@@ -274,6 +277,16 @@ class OutputShape(Shape):
     sha256: str
 
 
+class TryShape(Shape):
+    """One time that a worker began a run; without an end it goes on, without an error nothing was at fault."""
+
+    attempt: int
+    worker: str
+    started_at: datetime | None
+    ended_at: datetime | None
+    error: Problem | None
+
+
 class RunShape(Shape):
     """One execution of one flow version."""
 
@@ -291,6 +304,55 @@ class RunShape(Shape):
     outputs: tuple[OutputShape, ...]
     facts: Mapping[str, Any] = Field(description="What its fact nodes found, by node.")
     error: Problem | None
+    tries: tuple[TryShape, ...] = Field(description="The last twenty times a worker began it, the oldest first.")
+
+
+class RetryAsk(Ask):
+    """From where an ended run goes on: `failed` takes what steps on whole files had made and is still there."""
+
+    from_: Literal["start", "failed"] = Field(default="start", alias="from")
+
+
+# Dead letters
+
+
+class LetterShape(Shape):
+    """A run that was given up although its input may be sound."""
+
+    run: str
+    flow: str
+    version: str
+    queue: str
+    attempt: int
+    reason: LetterReason = Field(description="Tried as often as allowed, a fault of ours, or the death of its workers.")
+    error: Problem | None
+    added_at: datetime
+    tries: tuple[TryShape, ...]
+
+
+class LettersQuery(Paging):
+    flow: str | None = Field(default=None, max_length=200)
+    code: str | None = Field(default=None, max_length=100, description="The code of the error.")
+
+
+class LettersAsk(Ask):
+    """Which dead letters: just these runs', or all that the filters let through."""
+
+    runs: tuple[str, ...] | None = Field(default=None, max_length=1000)
+    flow: str | None = Field(default=None, max_length=200)
+    code: str | None = Field(default=None, max_length=100)
+
+
+class NoteAsk(Ask):
+    note: str = Field(default="", max_length=2000, description="Kept with the event `letter.resolved`.")
+
+
+class ResolveAsk(LettersAsk, NoteAsk):
+    """Which dead letters, and why they need nobody any more."""
+
+
+class CountShape(Shape):
+    count: int
 
 
 # What happens
@@ -306,14 +368,17 @@ class EventShape(Shape):
     facts: Mapping[str, Any]
 
 
-class QueueShape(Shape):
-    """How many runs of the project a queue holds."""
+class DrainQuery(Ask):
+    wait: float = Field(default=0, ge=0, description="Seconds to wait until nothing of it runs, 60 at most.")
+
+
+class ControlShape(Shape):
+    """A queue after it was told something; the numbers are of all projects."""
 
     name: str
-    queued: int
+    paused: bool
     running: int
-    waiting: int
-    exact: bool = Field(description="False when there are more than were counted.")
+    cancelled: int = Field(description="Queued runs that were cancelled just now.")
 
 
 class WorkerShape(Shape):
@@ -326,8 +391,22 @@ class WorkerShape(Shape):
     queues: tuple[str, ...]
     slots: int
     running: tuple[str, ...]
+    load: float = Field(description="Of its host, averaged over a minute.")
+    memory: int = Field(description="Held by it and its sandbox children, bytes.")
+    draining: bool = Field(description="Whether it takes nothing more and leaves when it has finished.")
     started_at: datetime
     beat_at: datetime
+
+
+def try_shapes(run: Run) -> tuple[TryShape, ...]:
+    return tuple(TryShape(**one.model_dump(exclude={"error"}), error=one.error) for one in run.tries)
+
+
+def letter_shape(letter: Letter) -> LetterShape:
+    run = letter.run
+    kept = run.model_dump(include={"flow", "version", "queue", "attempt"})
+    told = {"reason": letter.reason, "error": run.error, "added_at": letter.added_at}
+    return LetterShape(run=run.id, **kept, **told, tries=try_shapes(run))
 
 
 def upload_shape(upload: Upload) -> UploadShape:

@@ -1,0 +1,268 @@
+"""A worker's turn as one script: it tells what became of its jobs and claims what is due, each from whose turn it is.
+
+The lock of a job holds the claim under which it was taken; who comes with another one changes nothing and is told so.
+A turn that comes twice, because its answer was lost, is answered as it was the first time.
+"""
+
+from __future__ import annotations
+
+from pipeline.events import lua_text
+from pipeline.records.queue import LINES_LUA, WAKE_SUFFIX
+
+TRIES_SECONDS = 88_400
+"""How long arq remembers how often a job was begun."""
+LINGER = 600_000
+"""Milliseconds for which it is known whose job it was after the lease ended, if nobody takes it over."""
+ANSWERED = 60_000
+"""Milliseconds for which a turn can be answered again."""
+HISTORY_SECONDS = 7 * 86_400
+"""How long the deaths of a job's workers are remembered."""
+AT_ONCE = 100
+"""Jobs of one kind that one turn moves into their lines."""
+
+HEAD_LUA = """
+local taken = 0
+local function take()
+  taken = taken + 1
+  return ARGV[taken]
+end
+
+local worker, name, answered, number, lease = take(), take(), take(), take(), tonumber(take())
+local free, ahead, waited, patience = tonumber(take()), tonumber(take()), tonumber(take()), tonumber(take())
+local tidy = take() == '1'
+local mark = name .. ' ' .. number
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+
+local function text(number) return string.format('%.0f', number) end
+"""
+
+SETTLE_LUA = f"""
+local gone = {{}}
+
+local function put_off(queue, id, due)
+  redis.call('ZADD', queue, 'XX', due, id)
+  redis.call('ZADD', queue .. ':later', due, id)
+end
+
+local function hold(queue, id)
+  redis.call('PEXPIRE', lock(id), lease + {LINGER})
+  redis.call('ZADD', queue, 'XX', text(now + lease), id)
+  redis.call('ZADD', queue .. ':held', 'XX', text(now + lease), id)
+end
+
+local function bring_back(queue, id, due)
+  redis.call('ZADD', queue, 'XX', due, id)
+  redis.call('DECR', 'arq:retry:' .. id)
+  stand(queue, id, due, redis.call('HGET', queue .. ':of', id) or owner(id))
+  redis.call('LPUSH', queue .. '{WAKE_SUFFIX}', 1)
+end
+
+local function settle(queue, id, claim, verdict, number)
+  if redis.call('GET', lock(id)) ~= claim then
+    if verdict == 'held' then gone[#gone + 1] = {{id, claim}} end
+    return
+  end
+  if verdict == 'held' then return hold(queue, id) end
+  redis.call('DEL', lock(id))
+  redis.call('ZREM', queue .. ':held', id)
+  if verdict == 'done' then
+    redis.call('ZREM', queue, id)
+    redis.call('HDEL', queue .. ':of', id)
+    redis.call('DEL', 'arq:job:' .. id, 'arq:retry:' .. id)
+  elseif not redis.call('ZSCORE', queue, id) then
+    redis.call('HDEL', queue .. ':of', id)
+  elseif verdict == 'later' then
+    put_off(queue, id, text(now + number))
+  else
+    bring_back(queue, id, number)
+  end
+end
+
+for _ = 1, tonumber(take()) do settle(take(), take(), take(), take(), take()) end
+"""
+
+# A server that was away, or that nobody asked for a while, gives those who live as long again to renew their leases.
+PROMOTE_LUA = f"""
+local function truce()
+  local row = redis.call('HMGET', P .. 'turns', 'last', 'truce')
+  local silence = now - (row[1] or now)
+  local till = tonumber(row[2] or 0)
+  if silence > lease / 2 then till = now + math.min(silence, lease) end
+  redis.call('HSET', P .. 'turns', 'last', text(now), 'truce', text(till))
+  return till > now
+end
+
+local paused = {{}}
+if free + ahead > 0 then
+  for _, name in ipairs(redis.call('SMEMBERS', P .. 'paused')) do paused[P .. 'queue:' .. name] = true end
+  if redis.call('SISMEMBER', P .. 'draining', worker) == 1 then free, ahead = 0, 0 end
+end
+
+local function bury(id)
+  local claim = redis.call('GET', lock(id)) or ''
+  local worker, host, pid = string.match(claim, '^(%S+) (%S+) (%d+) ')
+  local key = P .. 'holds:' .. id
+  redis.call('RPUSH', key, cjson.encode({{worker = worker or '', host = host or '', pid = tonumber(pid or 0), at = now,
+    error = 'worker lost'}}))
+  redis.call('EXPIRE', key, {HISTORY_SECONDS})
+  redis.call('HINCRBY', P .. 'counters', 'jobs_lost', 1)
+  redis.call('DEL', lock(id))
+end
+
+local function let_in(queue, id)
+  local due = redis.call('ZSCORE', queue, id)
+  if not due then return redis.call('HDEL', queue .. ':of', id) end
+  if tonumber(due) > now then return redis.call('ZADD', queue .. ':later', due, id) end
+  stand(queue, id, due, redis.call('HGET', queue .. ':of', id) or owner(id))
+  redis.call('LPUSH', queue .. '{WAKE_SUFFIX}', 1)
+end
+
+local function over(index)
+  return redis.call('ZRANGEBYSCORE', index, '-inf', text(now), 'LIMIT', 0, {AT_ONCE})
+end
+
+local patient = truce()
+local function promote(queue)
+  for _, id in ipairs(over(queue .. ':later')) do
+    redis.call('ZREM', queue .. ':later', id)
+    let_in(queue, id)
+  end
+  if patient then return end
+  for _, id in ipairs(over(queue .. ':held')) do
+    redis.call('ZREM', queue .. ':held', id)
+    if redis.call('ZSCORE', queue, id) then bury(id) end
+    let_in(queue, id)
+  end
+end
+"""
+
+# What others put into the sorted set is found by their number, and then where it usually is: at one of the ends or
+# about now. A long queue is walked through beside.
+ADOPT_LUA = f"""
+local function adopt_one(queue, id, due)
+  if redis.call('HSETNX', queue .. ':of', id, '') == 0 then return end
+  local project = owner(id)
+  redis.call('HSET', queue .. ':of', id, project)
+  if tonumber(due) <= now then return stand(queue, id, due, project) end
+  redis.call('ZADD', queue .. ':later', due, id)
+end
+
+local function adopt_all(queue, found)
+  for i = 1, #found, 2 do adopt_one(queue, found[i], found[i + 1]) end
+end
+
+local function adopt(queue)
+  local of = queue .. ':of'
+  local function strangers() return redis.call('ZCARD', queue) > redis.call('HLEN', of) end
+  if not strangers() then return end
+  adopt_all(queue, redis.call('ZREVRANGEBYSCORE', queue, text(now), '-inf', 'WITHSCORES', 'LIMIT', 0, {AT_ONCE}))
+  adopt_all(queue, redis.call('ZRANGEBYSCORE', queue, '(' .. text(now), '+inf', 'WITHSCORES', 'LIMIT', 0, {AT_ONCE}))
+  if not strangers() then return end
+  adopt_all(queue, redis.call('ZRANGE', queue, 0, {AT_ONCE - 1}, 'WITHSCORES'))
+  local place = redis.call('HGET', P .. 'turns', queue) or '0'
+  local step = redis.call('ZSCAN', queue, place, 'COUNT', {AT_ONCE})
+  redis.call('HSET', P .. 'turns', queue, step[1])
+  adopt_all(queue, step[2])
+end
+
+-- What others took out of the sorted set is forgotten.
+local function forget(queue)
+  local field = queue .. ':of'
+  local step = redis.call('HSCAN', field, redis.call('HGET', P .. 'turns', field) or '0', 'COUNT', {AT_ONCE})
+  redis.call('HSET', P .. 'turns', field, step[1])
+  for i = 1, #step[2], 2 do
+    if not redis.call('ZSCORE', queue, step[2][i]) then dequeue(queue, step[2][i]) end
+  end
+end
+"""
+
+CLAIM_LUA = f"""
+local claimed = {{}}
+
+-- A job that a stock worker holds is looked at again in a second.
+local function claim(queue, id, due)
+  if not redis.call('SET', lock(id), mark, 'NX', 'PX', lease + {LINGER}) then
+    redis.call('ZADD', queue .. ':later', text(now + 1000), id)
+    return false
+  end
+  if redis.call('ZADD', queue, 'XX', 'CH', text(now + lease), id) == 0 and not redis.call('ZSCORE', queue, id) then
+    redis.call('DEL', lock(id))
+    redis.call('HDEL', queue .. ':of', id)
+    return false
+  end
+  redis.call('ZADD', queue .. ':held', text(now + lease), id)
+  local tries = redis.call('INCR', 'arq:retry:' .. id)
+  redis.call('EXPIRE', 'arq:retry:' .. id, {TRIES_SECONDS})
+  claimed[#claimed + 1] = {{queue, id, due, tries}}
+  return true
+end
+
+-- From the line of the project that had the least, passing over those who have nothing from before.
+local function claim_due(queue, before, room)
+  if room <= 0 or paused[queue] then return room end
+  local lines, passed, clock = queue .. ':lines', 0, nil
+  while room > 0 do
+    local first = redis.call('ZRANGE', lines, passed, passed, 'WITHSCORES')
+    if not first[1] then break end
+    local head = redis.call('ZPOPMIN', line(queue, first[1]))
+    if not head[1] then
+      redis.call('ZREM', lines, first[1])
+    elseif tonumber(head[2]) > before then
+      redis.call('ZADD', line(queue, first[1]), head[2], head[1])
+      passed = passed + 1
+    elseif claim(queue, head[1], head[2]) then
+      room, clock = room - 1, first[2]
+      redis.call('ZINCRBY', lines, 1, first[1])
+    end
+  end
+  if clock then redis.call('SET', queue .. ':clock', clock) end
+  return room
+end
+"""
+
+ANSWER_LUA = f"""
+local last = redis.call('GET', answered)
+if last then last = cjson.decode(last) end
+if last and last.number == number then
+  claimed, free = last.claimed, 0
+elseif free + ahead > 0 then
+  for _, queue in ipairs(KEYS) do
+    if tidy then forget(queue) end
+    adopt(queue)
+    promote(queue)
+  end
+  for _, queue in ipairs(KEYS) do free = claim_due(queue, now, free) end
+  for _, queue in ipairs(KEYS) do ahead = claim_due(queue, now - waited, ahead) end
+  if #claimed > 0 then
+    redis.call('SET', answered, cjson.encode({{number = number, claimed = claimed}}), 'PX', {ANSWERED})
+  end
+end
+
+local function history(id, tries)
+  if tries < 2 then return {{}} end
+  return redis.call('LRANGE', P .. 'holds:' .. id, 0, -1)
+end
+
+local rows = {{}}
+for _, found in ipairs(claimed) do
+  local queue, id, due, tries = unpack(found)
+  if not last or redis.call('GET', lock(id)) == mark then
+    rows[#rows + 1] = {{queue, id, due, tries, redis.call('GET', 'arq:job:' .. id), mark, history(id, tries)}}
+  end
+end
+if free > 0 then
+  for _, queue in ipairs(KEYS) do
+    redis.call('DEL', queue .. '{WAKE_SUFFIX}')
+    local coming = redis.call('ZRANGEBYSCORE', queue, '(' .. text(now), '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
+    if coming[2] then patience = math.min(patience, coming[2] - now) end
+  end
+end
+return {{patience, rows, gone}}
+"""
+
+
+def turn_script(prefix: str) -> str:
+    """The script for the queues under this prefix; their keys are its KEYS, the first preferred."""
+    parts = (HEAD_LUA, LINES_LUA, SETTLE_LUA, PROMOTE_LUA, ADOPT_LUA, CLAIM_LUA, ANSWER_LUA)
+    return f"local P = {lua_text(prefix)}\n" + "".join(parts)
