@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -50,6 +49,8 @@ def top(
 
 async def snapshot(client: Client) -> dict[str, Any]:
     """What goes on now; raises `Refusal`."""
+    import asyncio
+
     queues, workers, running, failures = await asyncio.gather(
         client.get("/v1/queues"),
         client.get("/v1/workers"),
@@ -61,6 +62,8 @@ async def snapshot(client: Client) -> dict[str, Any]:
 
 
 async def _watch(client: Client, every: float, times: int | None) -> None:
+    import asyncio
+
     from rich.live import Live
 
     with Live(console=console(), screen=times is None, auto_refresh=False) as live:
