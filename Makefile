@@ -17,8 +17,9 @@ setup: .venv/installed
 up: setup
 	$(BIN)/safelight up
 
+# One process for each core, with servers of its own; a file stays in one process.
 test: setup lint
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile
 
 lint: setup
 	$(BIN)/ruff check $(DIRS)

@@ -115,7 +115,7 @@ def _engines() -> list[Engine]:
 
 
 def _module(python: str, name: str) -> tuple[str, ...]:
-    return (python, "-m", f"bench.workers.{name}")
+    return (python, "-W", "ignore", "-m", f"bench.workers.{name}")
 
 
 @asynccontextmanager

@@ -47,8 +47,8 @@ HEAD = struct.Struct("!BI")
 LETTER, REPORT, ANSWER = 0, 1, 2
 LARGEST = {REPORT: 32_768, ANSWER: 64 * 2**20}
 """Bytes of a report, as JSON, and of an answer."""
-NO_MEMORY = ("out of memory", "Error creating thread", "unable to allocate")
-"""What libvips and glib say when there is none; a thread wants memory for its stack."""
+NO_MEMORY = ("out of memory", "Insufficient memory", "Error creating thread", "unable to allocate")
+"""What libvips, libjpeg and glib say when there is none; a thread wants memory for its stack."""
 ENVIRONMENT = {"VIPS_CONCURRENCY": "1", "VIPS_BLOCK_UNTRUSTED": "1"}
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
 MALLOC = {M_ARENA_MAX: 2, M_TRIM_THRESHOLD: 64 * 2**20, M_MMAP_THRESHOLD: 32 * 2**20}
