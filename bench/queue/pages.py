@@ -14,7 +14,7 @@ from pipeline.settings import Settings
 
 NAME = "records.page_vs_1000"
 FEW, MANY = 1_000, 100_000
-SAMPLES = 60
+SAMPLES = 100
 FAR = 10
 """Pages that are turned before the one that is measured as `far`."""
 LIMIT_MS = 50.0

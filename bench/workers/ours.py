@@ -61,7 +61,8 @@ async def filled(client: Redis, jobs: int) -> None:
     for start in range(0, jobs, AT_ONCE):
         count = min(AT_ONCE, jobs - start)
         # EVAL, so that the server counts it apart from the scripts of a worker.
-        await client.eval(fill, 0, queue_key(PREFIX, "default"), _body(0.0), LIFE, PROJECT, uuid4().hex, count)
+        arguments = (queue_key(PREFIX, "default"), _body(0.0), LIFE, PROJECT, uuid4().hex, count)
+        await client.execute_command("EVAL", fill, 0, *arguments)
 
 
 async def queued(client: Redis) -> int:
