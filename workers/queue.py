@@ -14,10 +14,9 @@ import contextlib
 import os
 import socket
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 from uuid import uuid4
 
 import orjson
@@ -90,8 +89,7 @@ def worker_pool(redis_url: str) -> ArqRedis:
     return job_pool(connections)
 
 
-@dataclass(frozen=True)
-class Claim:
+class Claim(NamedTuple):
     """A job that is this worker's now: where it was, since when it was due, how often it was begun, and its body.
 
     It is held under `mark`; `deaths` are those of the workers that were lost over it.
@@ -106,8 +104,7 @@ class Claim:
     deaths: tuple[Death, ...] = ()
 
 
-@dataclass(frozen=True)
-class Fate:
+class Fate(NamedTuple):
     """What becomes of a claimed job: `held` on, `done`, due `later` (in so many milliseconds), or `back` as it was."""
 
     claim: Claim
@@ -239,6 +236,7 @@ class Queues(Worker):
                 self._drop(id, mark)
             for claim in claims:
                 self._begin(claim)
+            self._measure_room()
             return patience
 
     def _renew(self) -> None:
@@ -257,12 +255,12 @@ class Queues(Worker):
     async def _exchange(
         self, over: Sequence[Fate], free: int, ahead: int
     ) -> tuple[float, list[Claim], list[tuple[str, str]]]:
-        told = [argument for fate in over for argument in fate.arguments]
+        told = orjson.dumps([fate.arguments for fate in over])
         spans = (AHEAD_AFTER, min(LOOK_AGAIN, self._lease / 3))
         waited, patience = (int(seconds * 1000) for seconds in spans)
         who: list[EncodableT] = [self._worker, self._name, self._answered, self._number, int(self._lease * 1000)]
-        asked: list[EncodableT] = [free, ahead, waited, patience, int(self._is_time_to_tidy()), len(over)]
-        milliseconds, rows, gone = await self._script(keys=self._keys, args=[*who, *asked, *told])
+        asked: list[EncodableT] = [free, ahead, waited, patience, int(self._is_time_to_tidy())]
+        milliseconds, rows, gone = await self._script(keys=self._keys, args=[*who, *asked, told])
         lost = [(id.decode(), mark.decode()) for id, mark in gone]
         return milliseconds / 1000, [_claim(row) for row in rows], lost
 
@@ -287,6 +285,7 @@ class Queues(Worker):
             await self._room.wait()
             try:
                 await self._heed(await self._command("BLPOP", *wakes, BLOCKED))
+                await asyncio.sleep(0)  # the look goes out before the next wait
             except (RedisError, OSError, TimeoutError):
                 await asyncio.sleep(AWAY)
 
@@ -312,7 +311,6 @@ class Queues(Worker):
         task = asyncio.create_task(self._work(claim))
         self.tasks[claim.id] = task
         task.add_done_callback(partial(self._ended, claim))
-        self._measure_room()
 
     def _drop(self, id: str, mark: str) -> None:
         """Let go of a job that is somebody else's by now."""
@@ -327,8 +325,9 @@ class Queues(Worker):
         del self.tasks[claim.id], self._claims[claim.id]
         self._lost.discard(claim.id)
         self._over.append(Fate(claim, "back", claim.due) if task.cancelled() else task.result())
-        self._measure_room()
-        self._news.set()
+        if not self._news.is_set():
+            self._measure_room()
+            self._news.set()
 
     async def _work(self, claim: Claim) -> Fate:
         """Do a job to its end; nothing it raises gets any further."""

@@ -35,6 +35,25 @@ local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
 local function text(number) return string.format('%.0f', number) end
+
+-- A call with many words costs little more than one with a few; the stack of Lua takes no more than these.
+local MOST = 1000
+local function all(words, ...)
+  for first = 1, #words, MOST do
+    local call = {...}
+    for place = first, math.min(first + MOST - 1, #words) do call[#call + 1] = words[place] end
+    redis.call(unpack(call))
+  end
+end
+
+local function values(keys)
+  local found = {}
+  for first = 1, #keys, MOST do
+    local part = redis.call('MGET', unpack(keys, first, math.min(first + MOST - 1, #keys)))
+    for place = 1, #part do found[first + place - 1] = part[place] end
+  end
+  return found
+end
 """
 
 SETTLE_LUA = f"""
@@ -58,19 +77,22 @@ local function bring_back(queue, id, due)
   redis.call('LPUSH', queue .. '{WAKE_SUFFIX}', 1)
 end
 
-local function settle(queue, id, claim, verdict, number)
-  if redis.call('GET', lock(id)) ~= claim then
+local done, spent = {{}}, {{}}
+local function settle(holder, queue, id, claim, verdict, number)
+  if holder ~= claim then
     if verdict == 'held' then gone[#gone + 1] = {{id, claim}} end
     return
   end
   if verdict == 'held' then return hold(queue, id) end
+  if verdict == 'done' then
+    done[queue] = done[queue] or {{}}
+    table.insert(done[queue], id)
+    for _, key in ipairs({{lock(id), 'arq:job:' .. id, 'arq:retry:' .. id}}) do spent[#spent + 1] = key end
+    return
+  end
   redis.call('DEL', lock(id))
   redis.call('ZREM', queue .. ':held', id)
-  if verdict == 'done' then
-    redis.call('ZREM', queue, id)
-    redis.call('HDEL', queue .. ':of', id)
-    redis.call('DEL', 'arq:job:' .. id, 'arq:retry:' .. id)
-  elseif not redis.call('ZSCORE', queue, id) then
+  if not redis.call('ZSCORE', queue, id) then
     redis.call('HDEL', queue .. ':of', id)
   elseif verdict == 'later' then
     put_off(queue, id, text(now + number))
@@ -79,7 +101,16 @@ local function settle(queue, id, claim, verdict, number)
   end
 end
 
-for _ = 1, tonumber(take()) do settle(take(), take(), take(), take(), take()) end
+local fates, locks = cjson.decode(take()), {{}}
+for i, fate in ipairs(fates) do locks[i] = lock(fate[2]) end
+local holders = values(locks)
+for i, fate in ipairs(fates) do settle(holders[i], unpack(fate)) end
+all(spent, 'DEL')
+for queue, ids in pairs(done) do
+  all(ids, 'ZREM', queue)
+  all(ids, 'ZREM', queue .. ':held')
+  all(ids, 'HDEL', queue .. ':of')
+end
 """
 
 # A server that was away, or that nobody asked for a while, gives those who live as long again to renew their leases.
@@ -89,7 +120,9 @@ local function truce()
   local silence = now - (row[1] or now)
   local till = tonumber(row[2] or 0)
   if silence > lease / 2 then till = now + math.min(silence, lease) end
-  redis.call('HSET', P .. 'turns', 'last', text(now), 'truce', text(till))
+  if not row[1] or silence > lease / 20 then
+    redis.call('HSET', P .. 'turns', 'last', text(now), 'truce', text(till))
+  end
   return till > now
 end
 
@@ -152,9 +185,9 @@ local function adopt_all(queue, found)
   for i = 1, #found, 2 do adopt_one(queue, found[i], found[i + 1]) end
 end
 
-local function adopt(queue)
+local function adopt(queue, size)
   local of = queue .. ':of'
-  local function strangers() return redis.call('ZCARD', queue) > redis.call('HLEN', of) end
+  local function strangers() return size > redis.call('HLEN', of) end
   if not strangers() then return end
   adopt_all(queue, redis.call('ZREVRANGEBYSCORE', queue, text(now), '-inf', 'WITHSCORES', 'LIMIT', 0, {AT_ONCE}))
   adopt_all(queue, redis.call('ZRANGEBYSCORE', queue, '(' .. text(now), '+inf', 'WITHSCORES', 'LIMIT', 0, {AT_ONCE}))
@@ -178,64 +211,132 @@ end
 """
 
 CLAIM_LUA = f"""
-local claimed = {{}}
+local claimed, leased = {{}}, {{}}
 
 -- A job that a stock worker holds is looked at again in a second.
-local function claim(queue, id, due)
+local function claim(queue, id, due, there)
+  if not there then
+    redis.call('HDEL', queue .. ':of', id)
+    return false
+  end
   if not redis.call('SET', lock(id), mark, 'NX', 'PX', lease + {LINGER}) then
     redis.call('ZADD', queue .. ':later', text(now + 1000), id)
     return false
   end
-  if redis.call('ZADD', queue, 'XX', 'CH', text(now + lease), id) == 0 and not redis.call('ZSCORE', queue, id) then
-    redis.call('DEL', lock(id))
-    redis.call('HDEL', queue .. ':of', id)
-    return false
+  local tries = 1
+  if not redis.call('SET', 'arq:retry:' .. id, 1, 'NX', 'EX', {TRIES_SECONDS}) then
+    tries = redis.call('INCR', 'arq:retry:' .. id)
+    redis.call('EXPIRE', 'arq:retry:' .. id, {TRIES_SECONDS})
   end
-  redis.call('ZADD', queue .. ':held', text(now + lease), id)
-  local tries = redis.call('INCR', 'arq:retry:' .. id)
-  redis.call('EXPIRE', 'arq:retry:' .. id, {TRIES_SECONDS})
+  leased[#leased + 1] = text(now + lease)
+  leased[#leased + 1] = id
   claimed[#claimed + 1] = {{queue, id, due, tries}}
   return true
+end
+
+-- The first jobs of a project that are to be had, or nothing.
+local function front(queue, project, share, before, most)
+  local found = redis.call('ZRANGEBYSCORE', line(queue, project), '-inf', text(before), 'WITHSCORES', 'LIMIT', 0, most)
+  if #found == 0 then return nil end
+  local ids, dues = {{}}, {{}}
+  for i = 1, #found, 2 do ids[#ids + 1], dues[#dues + 1] = found[i], found[i + 1] end
+  local there = redis.call('ZMSCORE', queue, unpack(ids))
+  return {{project = project, share = tonumber(share), ids = ids, dues = dues, there = there, passed = 0, served = 0,
+    whole = #ids < most}}
+end
+
+local function least_of(fronts)
+  local least
+  for place, found in ipairs(fronts) do
+    if found.passed == #found.ids then
+      if not found.whole then found.ends = true end
+      if found.whole then found.share = math.huge end
+    end
+    if not least or found.share < least.share then least = found end
+  end
+  return least
+end
+
+-- From whose share is the least, until a line must be looked at again; what was taken leaves the lines at once.
+local function serve(queue, fronts, room)
+  local clock
+  while room > 0 do
+    local least = least_of(fronts)
+    if least.share == math.huge or least.ends then break end
+    local place = least.passed + 1
+    least.passed = place
+    if claim(queue, least.ids[place], least.dues[place], least.there[place]) then
+      room, clock = room - 1, least.share
+      least.share, least.served = least.share + 1, least.served + 1
+    end
+  end
+  for _, found in ipairs(fronts) do
+    local taken = {{unpack(found.ids, 1, found.passed)}}
+    all(taken, 'ZREM', line(queue, found.project))
+    if found.served > 0 then redis.call('ZINCRBY', queue .. ':lines', found.served, found.project) end
+  end
+  if clock then redis.call('SET', queue .. ':clock', clock) end
+  return room
 end
 
 -- From the line of the project that had the least, passing over those who have nothing from before.
 local function claim_due(queue, before, room)
   if room <= 0 or paused[queue] then return room end
-  local lines, passed, clock = queue .. ':lines', 0, nil
+  local lines, passed, over = queue .. ':lines', {{}}, 0
+  leased = {{}}
   while room > 0 do
-    local first = redis.call('ZRANGE', lines, passed, passed, 'WITHSCORES')
-    if not first[1] then break end
-    local head = redis.call('ZPOPMIN', line(queue, first[1]))
-    if not head[1] then
-      redis.call('ZREM', lines, first[1])
-    elseif tonumber(head[2]) > before then
-      redis.call('ZADD', line(queue, first[1]), head[2], head[1])
-      passed = passed + 1
-    elseif claim(queue, head[1], head[2]) then
-      room, clock = room - 1, first[2]
-      redis.call('ZINCRBY', lines, 1, first[1])
+    local window = math.min(room + over, MOST)
+    local rows, fronts = redis.call('ZRANGE', lines, 0, window - 1, 'WITHSCORES'), {{}}
+    local most = math.min(MOST, math.ceil(room / math.max(1, #rows / 2 - over)))
+    for i = 1, #rows, 2 do
+      if not passed[rows[i]] then
+        local found = front(queue, rows[i], rows[i + 1], before, most)
+        if found then
+          fronts[#fronts + 1] = found
+        elseif redis.call('EXISTS', line(queue, rows[i])) == 0 then
+          redis.call('ZREM', lines, rows[i])
+        else
+          passed[rows[i]], over = true, over + 1
+        end
+      end
     end
+    if #fronts > 0 then room = serve(queue, fronts, room) elseif #rows / 2 < window then break end
   end
-  if clock then redis.call('SET', queue .. ':clock', clock) end
+  all(leased, 'ZADD', queue, 'XX')
+  all(leased, 'ZADD', queue .. ':held')
   return room
 end
 """
 
 ANSWER_LUA = f"""
-local last = redis.call('GET', answered)
-if last then last = cjson.decode(last) end
-if last and last.number == number then
-  claimed, free = last.claimed, 0
+local again = redis.call('HGET', answered, 'number') == number
+if again then
+  claimed, free = cjson.decode(redis.call('HGET', answered, 'claimed')), 0
 elseif free + ahead > 0 then
+  local busy = {{}}
   for _, queue in ipairs(KEYS) do
     if tidy then forget(queue) end
-    adopt(queue)
-    promote(queue)
+    local size = redis.call('ZCARD', queue)
+    if size > 0 then
+      adopt(queue, size)
+      promote(queue)
+      busy[#busy + 1] = queue
+    else
+      redis.call('DEL', queue .. ':lines')
+    end
   end
-  for _, queue in ipairs(KEYS) do free = claim_due(queue, now, free) end
-  for _, queue in ipairs(KEYS) do ahead = claim_due(queue, now - waited, ahead) end
+  for _, queue in ipairs(busy) do free = claim_due(queue, now, free) end
+  for _, queue in ipairs(busy) do ahead = claim_due(queue, now - waited, ahead) end
   if #claimed > 0 then
-    redis.call('SET', answered, cjson.encode({{number = number, claimed = claimed}}), 'PX', {ANSWERED})
+    redis.call('HSET', answered, 'number', number, 'claimed', cjson.encode(claimed))
+    redis.call('PEXPIRE', answered, {ANSWERED})
+  end
+  if free > 0 then
+    for _, queue in ipairs(KEYS) do redis.call('DEL', queue .. '{WAKE_SUFFIX}') end
+    for _, queue in ipairs(busy) do
+      local coming = redis.call('ZRANGEBYSCORE', queue, '(' .. text(now), '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
+      if coming[2] then patience = math.min(patience, coming[2] - now) end
+    end
   end
 end
 
@@ -244,18 +345,13 @@ local function history(id, tries)
   return redis.call('LRANGE', P .. 'holds:' .. id, 0, -1)
 end
 
-local rows = {{}}
-for _, found in ipairs(claimed) do
-  local queue, id, due, tries = unpack(found)
-  if not last or redis.call('GET', lock(id)) == mark then
-    rows[#rows + 1] = {{queue, id, due, tries, redis.call('GET', 'arq:job:' .. id), mark, history(id, tries)}}
-  end
-end
-if free > 0 then
-  for _, queue in ipairs(KEYS) do
-    redis.call('DEL', queue .. '{WAKE_SUFFIX}')
-    local coming = redis.call('ZRANGEBYSCORE', queue, '(' .. text(now), '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
-    if coming[2] then patience = math.min(patience, coming[2] - now) end
+local bodies, holders, rows = {{}}, {{}}, {{}}
+for i, found in ipairs(claimed) do bodies[i], holders[i] = 'arq:job:' .. found[2], again and lock(found[2]) end
+bodies, holders = values(bodies), again and values(holders)
+for i, found in ipairs(claimed) do
+  if not again or holders[i] == mark then
+    local queue, id, due, tries = unpack(found)
+    rows[#rows + 1] = {{queue, id, due, tries, bodies[i], mark, history(id, tries)}}
   end
 end
 return {{patience, rows, gone}}
