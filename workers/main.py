@@ -121,6 +121,8 @@ class Worker:
                 if await self._beat() and not reader.tasks:
                     stopping.set()
 
+            with contextlib.suppress(SafelightError):
+                await beat()  # so that whoever holds a job is known
             async with _beside(reader.main(), self._every(BEAT, beat), Chores(self._core).work()):
                 log.info("worker_started", worker=self._id, queues=self._queues, slots=self._slots)
                 await stopping.wait()
