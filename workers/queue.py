@@ -116,6 +116,15 @@ class Fate(NamedTuple):
         return (self.claim.queue, self.claim.id, self.claim.mark, self.verdict, self.number)
 
 
+class Answer(NamedTuple):
+    """What a turn brought: seconds until the next, new claims, those that are lost, and jobs handed over meanwhile."""
+
+    patience: float
+    claims: list[Claim]
+    gone: list[tuple[str, str]]
+    handed: list[bytes]
+
+
 Poisoned = Callable[[str, int, Sequence[Death]], Awaitable[None]]
 """Given the id of a run, its attempt, and the workers it was the end of: sees that it is not begun again."""
 
@@ -165,6 +174,8 @@ class Queues(Worker):
         self._worker = worker or str(uuid4())
         self._name = f"{self._worker} {socket.gethostname()} {os.getpid()}"
         self._answered = f"{prefix}turn:{self._worker}"
+        self._hands = f"{prefix}hands:{self._worker}"
+        self._known = 0
         self._number = 0
         self._tidied = 0.0
         self._claims: dict[str, Claim] = {}
@@ -172,12 +183,12 @@ class Queues(Worker):
         self._over: list[Fate] = []
         self._news, self._room = asyncio.Event(), asyncio.Event()
         self._turning = asyncio.Lock()
-        self._stopped = False
+        self._listening = self._offered = self._stopped = False
 
     async def main(self) -> None:
         """Take jobs until `stop`; a queue server that went away is waited for."""
         self._measure_room()
-        listening = asyncio.create_task(self._listen())
+        self._listening, listening = True, asyncio.create_task(self._listen())
         try:
             while not self._stopped:
                 pause = await self.turn()
@@ -192,10 +203,10 @@ class Queues(Worker):
         """Pick nothing more, give what runs `grace` seconds, then hand the rest back to the queues."""
         self.allow_pick_jobs = False
         self._measure_room()
-        # A look that is under way may still start jobs.
+        # A look that is under way may still start jobs, and who enqueues must hear that nobody waits here.
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(HANDING_BACK), self._turning:
-                pass
+            async with asyncio.timeout(HANDING_BACK):
+                await self.turn()
         await self._until_done(grace)
         for job in self.tasks.values():
             job.cancel()
@@ -221,23 +232,31 @@ class Queues(Worker):
         async with self._turning:
             free, ahead = self._free(), self._ahead()
             self._renew()
-            if not self._over and not free and not ahead:
+            if not (self._over or free or ahead or self._offered):
                 return min(LOOK_AGAIN, self._lease / 3)
             over, self._over = self._over, []
             try:
-                patience, claims, gone = await self._exchange(over, free, ahead)
+                answer = await self._exchange(over, free, ahead)
+            except asyncio.CancelledError:
+                self._over = over + self._over
+                raise
             except Exception as fault:  # nothing a queue server says may end the worker
                 self._over = over + self._over
                 known = isinstance(fault, RedisError | OSError | TimeoutError)
                 log.warning("queue_unreachable", reason=str(fault) or type(fault).__name__, exc_info=not known)
                 return AWAY
             self._number += 1
-            for id, mark in gone:
-                self._drop(id, mark)
-            for claim in claims:
-                self._begin(claim)
+            self._take(answer)
             self._measure_room()
-            return patience
+            return answer.patience
+
+    def _take(self, answer: Answer) -> None:
+        for id, mark in answer.gone:
+            self._drop(id, mark)
+        for row in answer.handed:
+            self._receive(row)
+        for claim in answer.claims:
+            self._begin(claim)
 
     def _renew(self) -> None:
         now = asyncio.get_running_loop().time()
@@ -252,17 +271,17 @@ class Queues(Worker):
         self._tidied = now
         return True
 
-    async def _exchange(
-        self, over: Sequence[Fate], free: int, ahead: int
-    ) -> tuple[float, list[Claim], list[tuple[str, str]]]:
+    async def _exchange(self, over: Sequence[Fate], free: int, ahead: int) -> Answer:
         told = orjson.dumps([fate.arguments for fate in over])
         spans = (AHEAD_AFTER, min(LOOK_AGAIN, self._lease / 3))
         waited, patience = (int(seconds * 1000) for seconds in spans)
+        slots = self._slots if self._listening and self.allow_pick_jobs else 0
         who: list[EncodableT] = [self._worker, self._name, self._answered, self._number, int(self._lease * 1000)]
-        asked: list[EncodableT] = [free, ahead, waited, patience, int(self._is_time_to_tidy())]
-        milliseconds, rows, gone = await self._script(keys=self._keys, args=[*who, *asked, told])
+        asked: list[EncodableT] = [free, ahead, waited, patience, int(self._is_time_to_tidy()), slots, self._known]
+        milliseconds, rows, gone, handed = await self._script(keys=self._keys, args=[*who, *asked, told])
+        self._offered = slots > 0
         lost = [(id.decode(), mark.decode()) for id, mark in gone]
-        return milliseconds / 1000, [_claim(row) for row in rows], lost
+        return Answer(milliseconds / 1000, [_claim(row) for row in rows], lost, handed)
 
     def _free(self) -> int:
         return max(0, self._slots - len(self.tasks)) if self.allow_pick_jobs else 0
@@ -280,7 +299,7 @@ class Queues(Worker):
 
     async def _listen(self) -> None:
         """Wait for somebody who enqueues, whenever there is a slot for what he brings."""
-        wakes = [key + WAKE_SUFFIX for key in self._keys]
+        wakes = [self._hands, *(key + WAKE_SUFFIX for key in self._keys)]
         while True:
             await self._room.wait()
             try:
@@ -292,12 +311,23 @@ class Queues(Worker):
     async def _heed(self, word: Sequence[bytes] | None) -> None:
         if word is None:
             return
-        if self._room.is_set():
+        if word[0].decode() == self._hands:
+            self._receive(word[1])
+            self._measure_room()
+            self._news.set()
+        elif self._room.is_set():
             self._news.set()
         else:  # the last slot was taken meanwhile; somebody else has one
             await self._command("LPUSH", *word)
 
     # What is begun
+
+    def _receive(self, row: bytes) -> None:
+        """Begin a job that was handed over; its word comes twice when a turn was faster than the list."""
+        number, queue, id, due, body, mark = orjson.loads(row)
+        if number > self._known:
+            self._known = number
+            self._begin(Claim(queue, id, due, 1, body.encode(), mark))
 
     def _begin(self, claim: Claim) -> None:
         if claim.id in self.tasks:

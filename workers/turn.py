@@ -7,16 +7,14 @@ A turn that comes twice, because its answer was lost, is answered as it was the 
 from __future__ import annotations
 
 from pipeline.events import lua_text
-from pipeline.records.queue import LINES_LUA, WAKE_SUFFIX
+from pipeline.records.queue import LINES_LUA, LINGER, TRIES_SECONDS, WAKE_SUFFIX
 
-TRIES_SECONDS = 88_400
-"""How long arq remembers how often a job was begun."""
-LINGER = 600_000
-"""Milliseconds for which it is known whose job it was after the lease ended, if nobody takes it over."""
 ANSWERED = 60_000
 """Milliseconds for which a turn can be answered again."""
 HISTORY_SECONDS = 7 * 86_400
 """How long the deaths of a job's workers are remembered."""
+BUSIER = 10_000_000_000_000
+"""What a taken slot counts among those who wait for a job, more than any clock: the least busy is served first."""
 AT_ONCE = 100
 """Jobs of one kind that one turn moves into their lines."""
 
@@ -29,7 +27,7 @@ end
 
 local worker, name, answered, number, lease = take(), take(), take(), take(), tonumber(take())
 local free, ahead, waited, patience = tonumber(take()), tonumber(take()), tonumber(take()), tonumber(take())
-local tidy = take() == '1'
+local tidy, slots, known = take() == '1', tonumber(take()), tonumber(take())
 local mark = name .. ' ' .. number
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -132,8 +130,20 @@ if free + ahead > 0 then
   if redis.call('SISMEMBER', P .. 'draining', worker) == 1 then free, ahead = 0, 0 end
 end
 
+-- Whether the worker died before it told that it knows of the job, which then was not the end of it. Such a job comes
+-- back into its line and is not handed over again, so the next death counts.
+local function unread(id, claim)
+  local worker, number = string.match(claim, '^(%S+) .* h(%d+)$')
+  if not worker then return false end
+  for _, row in ipairs(redis.call('LRANGE', P .. 'handed:' .. worker, 0, -1)) do
+    if cjson.decode(row)[1] == tonumber(number) then return redis.call('LREM', P .. 'handed:' .. worker, 1, row) end
+  end
+  return false
+end
+
 local function bury(id)
   local claim = redis.call('GET', lock(id)) or ''
+  if unread(id, claim) then return redis.call('DEL', lock(id), 'arq:retry:' .. id) end
   local worker, host, pid = string.match(claim, '^(%S+) (%S+) (%d+) ')
   local key = P .. 'holds:' .. id
   redis.call('RPUSH', key, cjson.encode({{worker = worker or '', host = host or '', pid = tonumber(pid or 0), at = now,
@@ -308,6 +318,29 @@ local function claim_due(queue, before, room)
 end
 """
 
+# What was handed to this worker whose word may not have reached it: all beyond the last it knows of.
+HANDED_LUA = """
+local handed, unknown = P .. 'handed:' .. worker, {}
+for _, row in ipairs(redis.call('LRANGE', handed, 0, -1)) do
+  local number, _, id, _, _, claim = unpack(cjson.decode(row))
+  if number <= known then
+    redis.call('LPOP', handed)
+  elseif redis.call('GET', lock(id)) == claim then
+    unknown[#unknown + 1], free = row, math.max(0, free - 1)
+  end
+end
+"""
+
+OFFER_LUA = f"""
+local longest = patience
+local function offer()
+  if slots == 0 or free == 0 then return redis.call('DEL', P .. 'offer:' .. worker) end
+  redis.call('SET', P .. 'offer:' .. worker, text(lease) .. ' ' .. name, 'PX', 2 * longest)
+  local rank = text((slots - free) * {BUSIER} - now)
+  for _, queue in ipairs(KEYS) do redis.call('ZADD', queue .. ':offers', rank, worker) end
+end
+"""
+
 ANSWER_LUA = f"""
 local again = redis.call('HGET', answered, 'number') == number
 if again then
@@ -354,11 +387,12 @@ for i, found in ipairs(claimed) do
     rows[#rows + 1] = {{queue, id, due, tries, bodies[i], mark, history(id, tries)}}
   end
 end
-return {{patience, rows, gone}}
+offer()
+return {{patience, rows, gone, unknown}}
 """
 
 
 def turn_script(prefix: str) -> str:
     """The script for the queues under this prefix; their keys are its KEYS, the first preferred."""
-    parts = (HEAD_LUA, LINES_LUA, SETTLE_LUA, PROMOTE_LUA, ADOPT_LUA, CLAIM_LUA, ANSWER_LUA)
+    parts = (HEAD_LUA, LINES_LUA, SETTLE_LUA, PROMOTE_LUA, ADOPT_LUA, HANDED_LUA, CLAIM_LUA, OFFER_LUA, ANSWER_LUA)
     return f"local P = {lua_text(prefix)}\n" + "".join(parts)

@@ -2,7 +2,8 @@
 
 Every queue is laid out as arq does it, so that stock tools can read it: all its jobs in one sorted set. Beside it each
 project has a line of its own, and the projects a share each, so that a worker takes from the one that had the least.
-An idle worker blocks on the queue's wake list; who enqueues puts one word on it.
+An idle worker offers itself and is handed the next job by whoever enqueues it; when none does, a word on the queue's
+wake list tells the first that looks.
 """
 
 from __future__ import annotations
@@ -20,10 +21,16 @@ MOST_WAKES = 1000
 WAKE_SUFFIX = ":wake"
 WOKEN = 100
 """Sleeping workers that are told when a queue goes on."""
+TRIES_SECONDS = 88_400
+"""How long arq remembers how often a job was begun."""
+LINGER = 600_000
+"""Milliseconds for which it is known whose job it was after the lease ended, if nobody takes it over."""
 
 # Beside the sorted set of a queue: `:of` whose every job in it is, `:line:<project>` its jobs that are to be had,
 # `:lines` the projects by the shares they had, `:clock` the share of the last one served, `:held` jobs by the end of
-# their lease, `:later` by the millisecond they are due.
+# their lease, `:later` by the millisecond they are due, `:offers` the workers that wait for one, the least busy first.
+# Of such a worker: `offer:<worker>` its lease and name, `handed:<worker>` the jobs it has not yet told it knows of, and
+# `hands:<worker>` the list it blocks on.
 LINES_LUA = """
 local function line(queue, project) return queue .. ':line:' .. project end
 local function lock(id) return 'arq:in-progress:' .. id end
@@ -66,6 +73,42 @@ local function take_slip()
   return {{queue = queue, id = take(), body = take(), life = take(), project = take()}}
 end
 
+-- The worker that waits for a job of this queue and has the least to do, and its lease and name.
+local function offered(queue)
+  while true do
+    local worker = redis.call('ZPOPMIN', queue .. ':offers')[1]
+    if not worker then return nil end
+    local offer = redis.call('GETDEL', P .. 'offer:' .. worker)
+    if offer and redis.call('SISMEMBER', P .. 'draining', worker) == 0 then
+      return worker, string.match(offer, '^(%d+) (.+)$')
+    end
+  end
+end
+
+-- The job is claimed in the name of a worker that waits for one, if there is any. An offer is good for one job; a job
+-- that was begun before goes through its line, where its history is known.
+local function hand(slip, due, project)
+  if redis.call('EXISTS', slip.queue .. ':offers') == 0 then return false end
+  if redis.call('EXISTS', lock(slip.id), 'arq:retry:' .. slip.id) > 0 then return false end
+  if redis.call('SISMEMBER', P .. 'paused', string.sub(slip.queue, #P + 7)) == 1 then return false end
+  local worker, lease, name = offered(slip.queue)
+  if not worker then return false end
+  local number = redis.call('INCR', P .. 'hands')
+  local mark, till = name .. ' h' .. number, string.format('%.0f', due + lease)
+  redis.call('SET', lock(slip.id), mark, 'PX', lease + {LINGER})
+  redis.call('SET', 'arq:retry:' .. slip.id, 1, 'EX', {TRIES_SECONDS})
+  redis.call('ZADD', slip.queue, till, slip.id)
+  redis.call('ZADD', slip.queue .. ':held', till, slip.id)
+  redis.call('ZADD', slip.queue .. ':lines', 'NX', redis.call('GET', slip.queue .. ':clock') or 0, project)
+  redis.call('ZINCRBY', slip.queue .. ':lines', 1, project)
+  local row = cjson.encode({{number, slip.queue, slip.id, due, slip.body, mark}})
+  redis.call('RPUSH', P .. 'handed:' .. worker, row)
+  redis.call('PEXPIRE', P .. 'handed:' .. worker, lease + {LINGER})
+  redis.call('LPUSH', P .. 'hands:' .. worker, row)
+  redis.call('PEXPIRE', P .. 'hands:' .. worker, lease)
+  return true
+end
+
 -- The body lies under `arq:job:<id>`, the id in the queue's sorted set by the millisecond it is due. A body that no
 -- queue knows of is what a fault left behind.
 local function enqueue(slip)
@@ -74,11 +117,12 @@ local function enqueue(slip)
   if redis.call('EXISTS', key) == 1 and redis.call('ZSCORE', slip.queue, slip.id) then return 0 end
   local time = redis.call('TIME')
   local due = time[1] .. string.format('%03d', math.floor(time[2] / 1000))
-  redis.call('ZADD', slip.queue, due, slip.id)
   redis.call('PSETEX', key, slip.life, slip.body)
   local project = slip.project or ''
   if project == '' then project = owner(slip.id) end
   redis.call('HSET', slip.queue .. ':of', slip.id, project)
+  if hand(slip, due, project) then return 1 end
+  redis.call('ZADD', slip.queue, due, slip.id)
   stand(slip.queue, slip.id, due, project)
   redis.call('LPUSH', slip.queue .. '{WAKE_SUFFIX}', 1)
   redis.call('LTRIM', slip.queue .. '{WAKE_SUFFIX}', 0, {MOST_WAKES - 1})

@@ -326,8 +326,8 @@ async def test_a_claim_whose_answer_was_lost_is_answered_again(redis: Redis, red
     bench = Bench(redis_url, act.run, slots=1)
     await bench.put_awake("first")
     await bench.put_awake("second")
-    _, lost, _ = await bench.queues._exchange([], 1, 0)
-    _, again, _ = await bench.queues._exchange([], 1, 0)
+    lost = (await bench.queues._exchange([], 1, 0)).claims
+    again = (await bench.queues._exchange([], 1, 0)).claims
     assert [claim.id for claim in lost] == ["first"] and again == lost and lost[0].tries == 1
     await bench.queues.turn()
     await act.all_began.wait()
@@ -340,7 +340,7 @@ async def test_a_claim_whose_answer_was_lost_is_answered_again(redis: Redis, red
 async def test_an_end_that_was_told_twice_is_told_once(redis: Redis, redis_url: str) -> None:
     bench = Bench(redis_url, Gated().run, slots=1)
     await bench.put_awake("one")
-    _, (claim,), _ = await bench.queues._exchange([], 1, 0)
+    (claim,) = (await bench.queues._exchange([], 1, 0)).claims
     for _ in range(2):
         await bench.queues._exchange([Fate(claim, "back", claim.due)], 0, 0)
     assert await redis.get("arq:retry:one") == b"0"
