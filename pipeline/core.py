@@ -15,6 +15,7 @@ from redis.exceptions import ConnectionError as Unconnected
 from redis.exceptions import TimeoutError as Unanswered
 
 from pipeline.events import EventLog
+from pipeline.files import Files
 from pipeline.flows import FlowRegistry
 from pipeline.imaging.header import warm as load_header_readers
 from pipeline.imaging.sandbox import Sandbox
@@ -26,7 +27,7 @@ from pipeline.staging import Staging, staging_for
 from pipeline.storage import open_storage
 from pipeline.storage.base import Storage
 from pipeline.sweeps import Sweeps
-from pipeline.uploads import Uploads
+from pipeline.uploads import Becoming, Cleaning, Holds, Opening, Uploads
 
 CONNECT_TIMEOUT = 2.0
 SOCKET_TIMEOUT = 10.0
@@ -47,8 +48,11 @@ class Core:
     stagings: Mapping[str, Staging]
     flows: FlowRegistry
     uploads: Uploads
+    files: Files
     runs: Runs
     sweeps: Sweeps
+    cleaning: Cleaning
+    """What is put in order behind requests that are gone."""
     outbound: Outbound
     """The way to servers outside."""
     headers: Sandbox
@@ -130,16 +134,23 @@ async def _build(
         storages=storages,
         prefix=prefix,
     )
+    cleaning = Cleaning()
+    stack.push_async_callback(cleaning.close)
+    holds, opening = Holds(records, cleaning), Opening(settings, records)
+    becoming = Becoming(settings, records, storages, headers, on_stored=runs.start_stored)
+    files = Files(records=records, storages=storages, holds=holds, becoming=becoming, cleaning=cleaning)
     uploads = Uploads(
-        settings=settings,
         records=records,
         storages=storages,
         stagings=stagings,
-        headers=headers,
-        on_stored=runs.start_stored,
+        opening=opening,
+        holds=holds,
+        becoming=becoming,
+        cleaning=cleaning,
     )
-    stack.push_async_callback(uploads.close)
-    sweeps = Sweeps(settings=settings, records=records, storages=storages, stagings=stagings, uploads=uploads)
+    sweeps = Sweeps(
+        settings=settings, records=records, storages=storages, stagings=stagings, uploads=uploads, files=files
+    )
     outbound = Outbound()
     stack.push_async_callback(outbound.close)
     return Core(
@@ -151,8 +162,10 @@ async def _build(
         stagings=stagings,
         flows=flows,
         uploads=uploads,
+        files=files,
         runs=runs,
         sweeps=sweeps,
+        cleaning=cleaning,
         outbound=outbound,
         headers=headers,
         sandbox=sandbox,

@@ -13,10 +13,7 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
-import orjson
 import structlog
-from arq.connections import ArqRedis
-from arq.jobs import serialize_job
 
 from pipeline.errors import (
     FileNotFound,
@@ -31,16 +28,15 @@ from pipeline.errors import (
 from pipeline.events import EventLog
 from pipeline.flows import FlowRegistry
 from pipeline.graph.flow import Flow
+from pipeline.jobs import slip
 from pipeline.letters import DeadLetters
 from pipeline.model import ENDED, Checkpoint, File, Grant, NodeState, Page, Queue, Run, RunStatus, new_id, now
 from pipeline.records import Records
 from pipeline.records.queue import Slip
 from pipeline.storage.base import Storage
-from pipeline.uploads import delete_bytes
+from pipeline.stored import delete_bytes
 
 JOB = "run_flow"
-JOB_LIFE = timedelta(days=28)
-"""How long the queue remembers a job; the truth is in our record, so long is harmless and short loses work."""
 STRANDED_AFTER = timedelta(seconds=30)
 RECOVER_BATCH = 500
 PURGE_BATCH = 200
@@ -51,31 +47,10 @@ LOOK_AGAIN = 0.1
 log = structlog.stdlib.get_logger(__name__)
 
 
-def job_pool(connections: Any) -> ArqRedis:
-    """arq's client on an existing connection pool; jobs travel as JSON, never as pickles."""
-    return ArqRedis(
-        pool_or_conn=connections,
-        job_serializer=job_bytes,
-        job_deserializer=orjson.loads,
-        expires_extra_ms=int(JOB_LIFE / timedelta(milliseconds=1)),
-    )
-
-
-def job_bytes(job: Mapping[str, Any]) -> bytes:
-    return orjson.dumps(job, default=str)
-
-
 def job_slip(prefix: str, run: Run) -> Slip:
     """The job of this attempt of a run, as arq would enqueue it."""
-    queued = int(now().timestamp() * 1000)
-    body = serialize_job(JOB, (run.id, run.attempt), {}, None, queued, serializer=job_bytes)
-    life = int(JOB_LIFE / timedelta(milliseconds=1))
-    return Slip(queue_key(prefix, run.queue), f"run:{run.id}:{run.attempt}", body, life, run.project)
-
-
-def queue_key(prefix: str, queue: Queue) -> str:
-    """The name under which arq knows `queue`."""
-    return f"{prefix}queue:{queue}"
+    name = f"run:{run.id}:{run.attempt}"
+    return slip(prefix, run.queue, JOB, name, (run.id, run.attempt), run.project)
 
 
 def run_folder(run: Run) -> str:

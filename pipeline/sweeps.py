@@ -23,6 +23,7 @@ from uuid import UUID, uuid5
 import structlog
 
 from pipeline.errors import SafelightError, StorageUnavailable
+from pipeline.files import Files
 from pipeline.model import ENDED, File, Upload
 from pipeline.records import Records
 from pipeline.records.retention import Standing
@@ -30,7 +31,8 @@ from pipeline.records.sweeps import Swept
 from pipeline.settings import Settings
 from pipeline.staging import Staged, Staging
 from pipeline.storage.base import Listed, Storage
-from pipeline.uploads import MANIFEST, Uploads
+from pipeline.stored import MANIFEST
+from pipeline.uploads import Uploads
 
 BATCH = 100
 MOST = 1000
@@ -67,12 +69,14 @@ class Sweeps:
         storages: Mapping[str, Storage],
         stagings: Mapping[str, Staging],
         uploads: Uploads,
+        files: Files,
     ) -> None:
         self._settings = settings
         self._records = records
         self._storages = storages
         self._stagings = stagings
         self._uploads = uploads
+        self._files = files
 
     async def sweep(self, name: str, *, dry: bool = False) -> Swept:
         """Do one of `SWEEPS` and keep a report of it; raises `RecordsUnavailable` or `StorageUnavailable`."""
@@ -91,7 +95,7 @@ class Sweeps:
         async def expired(passed: int) -> Sequence[Upload]:
             return await self._records.uploads.expired(before, BATCH, passed)
 
-        return await self._all(expired, lambda one: self._uploads.expire_upload(one.id, before), dry)
+        return await self._all(expired, lambda one: self._uploads.expire(one.id, before), dry)
 
     async def files(self, dry: bool = False) -> Swept:
         """Remove files that were not stored within `unstored_expiry`: bytes, manifest and record."""
@@ -100,7 +104,7 @@ class Sweeps:
         async def expired(passed: int) -> Sequence[File]:
             return await self._records.files.expired(before, BATCH, passed)
 
-        return await self._all(expired, lambda one: self._uploads.expire_file(one.id, before), dry)
+        return await self._all(expired, lambda one: self._files.expire(one.id, before), dry)
 
     async def outputs(self, dry: bool = False) -> Swept:
         """Remove what runs made longer ago than `output_retention`, if that is set."""
@@ -237,7 +241,7 @@ class Sweeps:
         return swept
 
     async def _expire_output(self, before: datetime, file: File) -> bool:
-        return await self._uploads.expire_output(file.id, before)
+        return await self._files.expire_output(file.id, before)
 
     async def _runs_of(self, status: str, before: datetime, dry: bool) -> Swept:
         swept, passed = Swept(), 0

@@ -290,7 +290,7 @@ async def test_every_stored_file_starts_the_projects_flows(core: Core, grant: Gr
     assert [run.flow for run in (await core.runs.list(grant)).items] == ["pair"]
     shown = await core.uploads.accept(owner, Intake(), once(picture()))
     assert len((await core.runs.list(grant)).items) == 1
-    await core.uploads.keep(owner, shown.id)
+    await core.files.keep(owner, shown.id)
     runs = (await core.runs.list(grant)).items
     assert sorted((run.flow, *next(iter(run.inputs.values()))) for run in runs) == sorted(
         [("pair", text.id), ("pair", shown.id), ("small", shown.id)]

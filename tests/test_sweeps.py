@@ -22,8 +22,8 @@ from pipeline.records.sweeps import Swept
 from pipeline.settings import Settings
 from pipeline.storage import LocalStorage, S3Storage, Storage
 from pipeline.storage.s3 import Multipart
+from pipeline.stored import write_manifest
 from pipeline.sweeps import SWEEPS
-from pipeline.uploads import write_manifest
 from workers.schedules import SWEEP_SECONDS
 
 LONG_AGO = now() - timedelta(days=40)

@@ -215,7 +215,7 @@ async def test_a_request_that_is_cancelled_leaves_nothing(core: Core, grant: Gra
     request.cancel()
     with pytest.raises(asyncio.CancelledError):
         await request
-    await core.uploads.close()
+    await core.cleaning.close()
     assert await left_behind(core, redis) == ([], [])
 
 
@@ -268,7 +268,7 @@ async def test_a_cancelled_part_is_kept_too(core: Core, grant: Grant) -> None:
     request.cancel()
     with pytest.raises(asyncio.CancelledError):
         await request
-    await core.uploads.close()
+    await core.cleaning.close()
     stands = (await core.uploads.get(grant, upload.id)).offset
     assert (await core.records.uploads.get(upload.id)).offset == stands
     await core.uploads.append(grant, upload.id, stands, pieces(b"z" * (400_000 - stands)))
@@ -327,7 +327,7 @@ async def test_another_project_sees_neither_upload_nor_file(core: Core, grant: G
         with pytest.raises(UploadNotFound):
             await act
     file = await core.uploads.accept(grant, Intake(), pieces(b"mine"))
-    for act in (core.uploads.keep(stranger, file.id), core.uploads.delete(stranger, file.id)):
+    for act in (core.files.keep(stranger, file.id), core.files.delete(stranger, file.id)):
         with pytest.raises(FileNotFound):
             await act
     with pytest.raises(UploadNotFound):
@@ -358,9 +358,9 @@ async def test_two_finishes_at_once_make_one_file(core: Core, grant: Grant) -> N
 
 async def test_keeping_a_file_stores_it_once(core: Core, grant: Grant) -> None:
     file = await core.uploads.accept(grant, Intake(store=False), pieces(b"keep me"))
-    kept = await core.uploads.keep(grant, file.id)
+    kept = await core.files.keep(grant, file.id)
     assert kept.stored_at is not None and kept.expires_at is None
-    assert await core.uploads.keep(grant, file.id) == kept
+    assert await core.files.keep(grant, file.id) == kept
     assert await events(core, file.id) == ["file.uploaded", "file.stored"]
     manifest = b"".join([chunk async for chunk in core.storages["default"].open(file.key + ".json")])
     assert File.model_validate_json(manifest) == kept
@@ -368,10 +368,10 @@ async def test_keeping_a_file_stores_it_once(core: Core, grant: Grant) -> None:
 
 async def test_a_deleted_file_leaves_nothing(core: Core, grant: Grant, redis: Redis) -> None:
     file = await core.uploads.accept(grant, Intake(), pieces(picture()))
-    await core.uploads.delete(grant, file.id)
+    await core.files.delete(grant, file.id)
     assert await left_behind(core, redis) == ([], [])
     with pytest.raises(FileNotFound):
-        await core.uploads.delete(grant, file.id)
+        await core.files.delete(grant, file.id)
     with pytest.raises(StorageKeyNotFound):
         await read(core, file)
     assert (await events(core, file.id))[-1] == "file.deleted"
@@ -404,11 +404,11 @@ async def test_a_delete_that_cannot_be_recorded_is_not_told_as_done(core: Core, 
     upload = await core.uploads.begin(grant, Intake())
     await redis.config_set("maxmemory", 1)  # a server that takes no more writes
     try:
-        for act in (core.uploads.delete(grant, file.id), core.uploads.abort(grant, upload.id)):
+        for act in (core.files.delete(grant, file.id), core.uploads.abort(grant, upload.id)):
             with pytest.raises(RecordsUnavailable):
                 await act
     finally:
         await redis.config_set("maxmemory", 0)
     assert await core.records.files.get(file.id) == file
-    await core.uploads.delete(grant, file.id)
+    await core.files.delete(grant, file.id)
     await core.uploads.abort(grant, upload.id)

@@ -17,7 +17,7 @@ from pipeline.core import Core
 from pipeline.errors import SafelightError
 from pipeline.model import Checkpoint, File, KeptFile, Run
 from pipeline.records.runs import Runs, run_files
-from pipeline.uploads import copy_to
+from pipeline.stored import copy_to
 
 MOST_BYTES = 256 * 1024 * 1024
 MOST_FILES = 100

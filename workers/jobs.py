@@ -48,7 +48,7 @@ from pipeline.records import Records
 from pipeline.records.runs import run_files
 from pipeline.runs import run_folder
 from pipeline.storage.base import Storage, checked_key
-from pipeline.uploads import MANIFEST, copy_to, delete_bytes, write_manifest
+from pipeline.stored import MANIFEST, copy_to, delete_bytes, write_manifest
 from workers.checkpoints import Checkpoints
 from workers.seats import Seat
 from workers.traces import Trace, Traces

@@ -24,10 +24,12 @@ from pipeline.errors import RunPoisoned, SafelightError, SettingsInvalid, Worker
 from pipeline.logs import configure_logs
 from pipeline.model import QUEUES, Problem, Queue, Try, WorkerBeat, new_id, now
 from pipeline.records.queue import Death
+from pipeline.runs import JOB
 from pipeline.settings import Settings, load_settings
+from workers.errands import errand_reader, errands
 from workers.jobs import Jobs
 from workers.memory import held_memory
-from workers.queue import Queues, worker_pool
+from workers.queue import Queues, Work, worker_pool
 from workers.schedules import Chores
 from workers.traces import Traces
 from workers.warm import warm
@@ -115,23 +117,30 @@ class Worker:
         settings = self._core.settings
         await self._sandbox.start()
         async with _closing_pool(settings) as pool:
-            reader = self._reader(pool)
+            readers = self._readers(pool)
 
             async def beat() -> None:
-                if await self._beat() and not reader.tasks:
-                    stopping.set()
+                if await self._beat():
+                    if not any(reader.tasks for reader in readers):
+                        stopping.set()
 
             with contextlib.suppress(SafelightError):
                 await beat()  # so that whoever holds a job is known
-            async with _beside(reader.main(), self._every(BEAT, beat), Chores(self._core).work()):
+            reading = [reader.main() for reader in readers]
+            async with _beside(*reading, self._every(BEAT, beat), Chores(self._core).work()):
                 log.info("worker_started", worker=self._id, queues=self._queues, slots=self._slots)
                 await stopping.wait()
                 log.info("worker_stopping", worker=self._id, running=len(self._jobs.running))
-                await reader.stop(settings.grace)
+                await asyncio.gather(*(reader.stop(settings.grace) for reader in readers))
         with contextlib.suppress(SafelightError):
             await self._core.records.workers.leave(self._id)
         await self._traces.close()
         log.info("worker_stopped", worker=self._id)
+
+    def _readers(self, pool: ArqRedis) -> Sequence[Queues]:
+        """Who takes the runs and who takes the errands."""
+        works = errands(self._core)
+        return [self._reader(pool), *([errand_reader(self._core, pool, self._id, works)] if works else [])]
 
     def _reader(self, pool: ArqRedis) -> Queues:
         settings = self._core.settings
@@ -144,11 +153,10 @@ class Worker:
             settings.key_prefix,
             self._queues,
             self._slots,
-            self._jobs.run_flow,
+            {JOB: Work(self._jobs.run_flow, self._give_up)},
             job_timeout=turns * longest,
             ahead=ahead,
             worker=self._id,
-            on_poisoned=self._give_up,
         )
 
     async def _give_up(self, run_id: str, attempt: int, deaths: Sequence[Death]) -> None:

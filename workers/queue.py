@@ -13,7 +13,7 @@ import asyncio
 import contextlib
 import os
 import socket
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
 from functools import partial
 from typing import Any, Literal, NamedTuple
@@ -34,9 +34,8 @@ from redis.exceptions import TimeoutError as Unanswered
 from redis.typing import EncodableT
 
 from pipeline.acts import ended
-from pipeline.model import Queue
+from pipeline.jobs import JOB_LIFE, job_bytes, job_pool, queue_key
 from pipeline.records.queue import WAKE_SUFFIX, Death
-from pipeline.runs import JOB, JOB_LIFE, job_bytes, job_pool, queue_key
 from workers.jobs import Job
 from workers.turn import turn_script
 
@@ -125,34 +124,42 @@ class Answer(NamedTuple):
     handed: list[bytes]
 
 
-Poisoned = Callable[[str, int, Sequence[Death]], Awaitable[None]]
-"""Given the id of a run, its attempt, and the workers it was the end of: sees that it is not begun again."""
+class Work(NamedTuple):
+    """What is done for jobs of one name; `give_up` sees that one whose workers were lost over it is not begun again.
+
+    It is given the arguments of the job, and the deaths.
+    """
+
+    act: Job
+    give_up: Callable[..., Awaitable[None]] | None = None
 
 
 class Queues(Worker):
     """Takes jobs from several queues, the first before the second, until stopped.
 
     At most `slots` of them are begun as they come; `ahead` more may be taken when nobody else had a slot for them. A
-    job gets `job_timeout` seconds; one whose worker was lost is to be had again `lease` seconds later, and goes to
-    `on_poisoned` after the third time. `worker` is the id by which this one is known.
+    job gets `job_timeout` seconds; one whose worker was lost is to be had again `lease` seconds later, and is given up
+    after the third time. `works` are the jobs by name, `worker` is the id by which this one is known.
     """
 
     def __init__(
         self,
         pool: ArqRedis,
         prefix: str,
-        queues: Sequence[Queue],
+        queues: Sequence[str],
         slots: int,
-        job: Job,
+        works: Mapping[str, Work],
         job_timeout: float,
         lease: float = LEASE,
         ahead: int = 0,
         worker: str = "",
-        on_poisoned: Poisoned | None = None,
     ) -> None:
         self._keys = [queue_key(prefix, queue) for queue in queues]
         super().__init__(
-            [func(job, name=JOB, keep_result=0, timeout=job_timeout, max_tries=MOST_TRIES)],
+            [
+                func(work.act, name=name, keep_result=0, timeout=job_timeout, max_tries=MOST_TRIES)
+                for name, work in works.items()
+            ],
             queue_name=self._keys[0],
             redis_pool=pool,
             handle_signals=False,
@@ -168,7 +175,7 @@ class Queues(Worker):
         self._slots = slots
         self._lease = lease
         self._renewed = 0.0
-        self._on_poisoned = on_poisoned
+        self._works = works
         self._script = pool.register_script(turn_script(prefix))
         self._command: Callable[..., Awaitable[Any]] = pool.execute_command
         self._worker = worker or str(uuid4())
@@ -325,8 +332,8 @@ class Queues(Worker):
     def _receive(self, row: bytes) -> None:
         """Begin a job that was handed over; its word comes twice when a turn was faster than the list."""
         number, queue, id, due, body, mark = orjson.loads(row)
-        if number > self._known:
-            self._known = number
+        if int(number) > self._known:
+            self._known = int(number)
             self._begin(Claim(queue, id, due, 1, body.encode(), mark))
 
     def _begin(self, claim: Claim) -> None:
@@ -384,10 +391,10 @@ class Queues(Worker):
         if name not in self.functions:
             log.warning("job_unknown", job=claim.id, name=name)
             raise Later(defer=STRANGE_AFTER)
-        if self._on_poisoned and len(claim.deaths) >= MOST_DEATHS:
+        give_up = self._works[name].give_up
+        if give_up and len(claim.deaths) >= MOST_DEATHS:
             log.warning("job_poisoned", job=claim.id)
-            run_id, attempt = arguments
-            await self._given_up(self._on_poisoned(run_id, attempt, claim.deaths))
+            await self._given_up(give_up(*arguments, claim.deaths))
             return
         context = {**self.ctx, "job_id": claim.id, "job_try": claim.tries, "claim": claim.mark}
         await self.functions[name].coroutine(context, *arguments, **named)

@@ -136,7 +136,7 @@ local function unread(id, claim)
   local worker, number = string.match(claim, '^(%S+) .* h(%d+)$')
   if not worker then return false end
   for _, row in ipairs(redis.call('LRANGE', P .. 'handed:' .. worker, 0, -1)) do
-    if cjson.decode(row)[1] == tonumber(number) then return redis.call('LREM', P .. 'handed:' .. worker, 1, row) end
+    if cjson.decode(row)[1] == number then return redis.call('LREM', P .. 'handed:' .. worker, 1, row) end
   end
   return false
 end
@@ -323,7 +323,7 @@ HANDED_LUA = """
 local handed, unknown = P .. 'handed:' .. worker, {}
 for _, row in ipairs(redis.call('LRANGE', handed, 0, -1)) do
   local number, _, id, _, _, claim = unpack(cjson.decode(row))
-  if number <= known then
+  if tonumber(number) <= known then
     redis.call('LPOP', handed)
   elseif redis.call('GET', lock(id)) == claim then
     unknown[#unknown + 1], free = row, math.max(0, free - 1)

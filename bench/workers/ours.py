@@ -12,11 +12,12 @@ from redis.asyncio import Redis
 
 from bench.workers.tally import SLOTS, Tally, looped, sent, told
 from pipeline.events import RecordClient, script
+from pipeline.jobs import job_bytes, queue_key
 from pipeline.model import QUEUES
 from pipeline.records import Records
 from pipeline.records.queue import ENQUEUE_LUA, Slip
-from pipeline.runs import JOB, job_bytes, queue_key
-from workers.queue import Queues, worker_pool
+from pipeline.runs import JOB
+from workers.queue import Queues, Work, worker_pool
 
 PREFIX, PROJECT = "bench:", "demo"
 LIFE = 3_600_000
@@ -38,7 +39,7 @@ def work(socket: str, tally: Tally) -> None:
 
     async def run() -> None:
         pool = worker_pool(f"unix://{socket}")
-        await Queues(pool, PREFIX, QUEUES, SLOTS, noop, job_timeout=60).main()
+        await Queues(pool, PREFIX, QUEUES, SLOTS, {JOB: Work(noop)}, job_timeout=60).main()
 
     looped(run())
 

@@ -26,7 +26,8 @@ from prometheus_client.registry import Collector
 from pipeline.errors import RecordsUnavailable
 from pipeline.model import WorkerBeat
 from pipeline.records import Records
-from pipeline.records.series import Depth, Tally
+from pipeline.records.series import Depth
+from pipeline.records.tallies import Tally
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 TELL_EVERY = 1.0

@@ -2,37 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import typer
 
-from pipeline.cli.console import Exit, Json, console, run_async, say, say_json
+from pipeline.cli.console import Exit, Json, console, run_async, say_json, say_table
 from pipeline.cli.target import Data, settings_here
 
 if TYPE_CHECKING:
-    from pipeline.core import Core
-    from pipeline.model import File
+    from pipeline.rebuild import Rebuilt
     from pipeline.settings import Settings
-    from pipeline.storage.base import Storage
 
 commands = typer.Typer(name="index", help="Make records again from storage.", no_args_is_help=True)
 
-MANIFEST = ".json"
-BATCH = 200
-
-
-@dataclass
-class Tally:
-    """What a rebuild found."""
-
-    restored: int = 0
-    known: int = 0
-    unsound: list[str] = field(default_factory=list)
-    skipped: list[str] = field(default_factory=list)
-    """Storages whose files cannot be listed."""
+NAMED = 100
+"""Unsound manifests that are named for programs; all of them are counted."""
 
 
 @commands.callback()
@@ -43,76 +28,39 @@ def _group() -> None:
 @commands.command()
 def rebuild(data: Data = None, as_json: Json = False) -> None:
     """Restore the record of every file whose manifest is in a storage; records that exist are left as they are."""
-    tally = run_async(_rebuilt(settings_here(data)))
+    named: list[str] = []
+
+    def note(line: str) -> None:
+        if len(named) < NAMED:
+            named.append(line)
+        if not as_json:
+            console(stderr=True).print(line, style="yellow", markup=False, soft_wrap=True)
+
+    done = run_async(_rebuilt(settings_here(data), note))
     if as_json:
-        say_json(vars(tally))
+        say_json({"items": [vars(one) for one in done], "unsound": named, "next": None})
     else:
-        say(f"{tally.restored} records restored, {tally.known} were there.")
-        for line in [*tally.unsound, *tally.skipped]:
-            console(stderr=True).print(line, style="yellow", markup=False)
-    if tally.unsound or tally.skipped:
+        _tell(done)
+    if any(one.unsound or one.away for one in done):
         raise typer.Exit(Exit.FAILED)
 
 
-async def _rebuilt(settings: Settings) -> Tally:
-    from pipeline.core import open_core
+def _tell(done: Sequence[Rebuilt]) -> None:
+    heads = ("storage", "restored", "known", "pending", "unsound")
+    say_table(heads, [(one.storage, one.restored, one.known, one.pending, one.unsound) for one in done], "")
+    for one in done:
+        if one.away:
+            line = (
+                f"The storage `{one.storage}` did not answer; what was not reached is restored when this is run again."
+            )
+            console(stderr=True).print(line, style="yellow", markup=False, soft_wrap=True)
 
-    tally = Tally()
+
+async def _rebuilt(settings: Settings, note: Callable[[str], None]) -> list[Rebuilt]:
+    from pipeline.core import open_core
+    from pipeline.rebuild import Rebuild
+
     async with open_core(settings) as core:
         await core.records.check()
-        for name, storage in core.storages.items():
-            root = storage.local_path("any")
-            if root is None:
-                tally.skipped.append(f"storage `{name}`: its files cannot be listed")
-                continue
-            async for batch in _batches(name, storage, root.parent, tally):
-                await _restore(core, batch, tally)
-    return tally
-
-
-async def _batches(name: str, storage: Storage, root: Path, tally: Tally) -> AsyncIterator[list[File]]:
-    batch: list[File] = []
-    for path in _manifests(root):
-        file = await _described(name, storage, root, path)
-        if file is None:
-            tally.unsound.append(f"{path}: it does not describe the file beside it")
-            continue
-        batch.append(file)
-        if len(batch) == BATCH:
-            yield batch
-            batch = []
-    yield batch
-
-
-def _manifests(root: Path) -> Iterator[Path]:
-    """Files that lie beside the file their name ends in `.json` of."""
-    for path in root.rglob(f"*{MANIFEST}"):
-        if path.is_file() and not path.is_symlink() and path.with_name(path.name.removesuffix(MANIFEST)).is_file():
-            yield path
-
-
-async def _described(name: str, storage: Storage, root: Path, path: Path) -> File | None:
-    """The File a manifest tells of, None unless it is about the bytes beside it."""
-    from pydantic import ValidationError
-
-    from pipeline.model import File
-
-    key = path.relative_to(root).as_posix().removesuffix(MANIFEST)
-    try:
-        file = File.model_validate_json(path.read_bytes())
-    except (OSError, ValidationError):
-        return None
-    found = await storage.stat(key)
-    if file.key != key or not key.startswith(f"{file.project}/") or found is None or found.size != file.size:
-        return None
-    return file.model_copy(update={"storage": name})
-
-
-async def _restore(core: Core, batch: list[File], tally: Tally) -> None:
-    records = await core.records.files.get_many([file.id for file in batch])
-    for file, record in zip(batch, records, strict=True):
-        if record is not None:
-            tally.known += 1
-            continue
-        await core.records.files.create(file)
-        tally.restored += 1
+        going = Rebuild(core.records, core.storages, note)
+        return [await going.rebuild(name) for name in core.storages]

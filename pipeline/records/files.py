@@ -40,7 +40,9 @@ CREATE_LUA = (
     FILES_LUA
     + """
 local file = take_file()
-if redis.call('EXISTS', P .. 'file:' .. file.id) == 0 then put_file(file) end
+if redis.call('EXISTS', P .. 'file:' .. file.id) == 1 then return 0 end
+put_file(file)
+return 1
 """
 )
 
@@ -100,9 +102,9 @@ return rows
 class Files(Room):
     """The files that can be asked for."""
 
-    async def create(self, file: File) -> None:
-        """Keep `file` without an event; a record of that id which is already there stays as it is."""
-        await self._call(CREATE_LUA, *file_arguments(file))
+    async def create(self, file: File) -> bool:
+        """Keep `file` without an event; False for an id on record already, which stays as it is."""
+        return bool(await self._call(CREATE_LUA, *file_arguments(file)))
 
     async def get(self, file_id: str) -> File:
         """The file; raises `FileNotFound`."""

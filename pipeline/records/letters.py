@@ -12,7 +12,8 @@ from typing import Any
 from pipeline.errors import LetterNotFound
 from pipeline.model import Letter, Page, Problem, Run, Try, now
 from pipeline.records.base import DUE_LUA, PAGE_LUA, Room, decode_cursor, paged, score
-from pipeline.records.runs import FAIL_LUA, RUN_LUA, fail_arguments, read_run
+from pipeline.records.shape import RUN_LUA, read_run
+from pipeline.records.steps import FAIL_LUA, fail_arguments
 
 LETTER_LUA = """
 local function letter(id)

@@ -85,6 +85,14 @@ local function offered(queue)
   end
 end
 
+-- Grows with the clock: a server that forgot its last second must give none for new that a worker knows.
+local function next_hand()
+  local time, last = redis.call('TIME'), redis.call('GET', P .. 'hands') or 0
+  local number = string.format('%.0f', math.max(last + 1, time[1] * 1000000 + time[2]))
+  redis.call('SET', P .. 'hands', number)
+  return number
+end
+
 -- The job is claimed in the name of a worker that waits for one, if there is any. An offer is good for one job; a job
 -- that was begun before goes through its line, where its history is known.
 local function hand(slip, due, project)
@@ -93,7 +101,7 @@ local function hand(slip, due, project)
   if redis.call('SISMEMBER', P .. 'paused', string.sub(slip.queue, #P + 7)) == 1 then return false end
   local worker, lease, name = offered(slip.queue)
   if not worker then return false end
-  local number = redis.call('INCR', P .. 'hands')
+  local number = next_hand()
   local mark, till = name .. ' h' .. number, string.format('%.0f', due + lease)
   redis.call('SET', lock(slip.id), mark, 'PX', lease + {LINGER})
   redis.call('SET', 'arq:retry:' .. slip.id, 1, 'EX', {TRIES_SECONDS})

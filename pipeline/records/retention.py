@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from pipeline.model import ENDED
 from pipeline.records.base import DUE_LUA, Room, score
-from pipeline.records.runs import RUN_LUA
+from pipeline.records.shape import RUN_LUA
 
 TRIMMED = 1000
 """Events that one step forgets."""

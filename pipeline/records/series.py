@@ -1,38 +1,35 @@
 """What happened how often and how long it took, by the minute: counted inside the steps of runs, so never guessed.
 
-Each count goes three ways: to its minute and its hour, which are kept for `KEPT_DAYS`, and to the totals, which stay;
-times of nodes to the totals only.
-Times fall into buckets whose bounds grow by the square root of two. How many runs of a queue have not ended, and since
-when the oldest waits, is read off an index of those runs and of nothing else.
+A step leaves one note of all it counts; notes are put into the books some hundred at a time, or when somebody reads.
+There each count goes three ways: to its minute and its hour, which are kept for `KEPT_DAYS`, and to the totals, which
+stay; times of nodes to the totals only. How many runs of a queue have not ended, and since when the oldest waits, is
+read off an index of those runs and of nothing else.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from itertools import accumulate
 from typing import NamedTuple
 
+import orjson
 from pydantic import Field
 
 from pipeline.model import QUEUES, Noun, Page
 from pipeline.records.base import EPOCH, PAGE_LUA, Room, decode_cursor, flat, paged
+from pipeline.records.tallies import BOUNDS, SHORTEST, Counts, Tally, added
 
 KEPT_DAYS = 7
 MINUTE, HOUR = 60, 3600
-SHORTEST = 0.25
-"""Milliseconds: the bound of the first bucket."""
-BOUNDS = tuple(SHORTEST * 2 ** (place / 2) for place in range(47))
-"""Upper bounds of the buckets in milliseconds, up to 35 minutes; one more bucket takes what is longer."""
+MOST_NOTES = 200
+"""Notes that wait for somebody to put them into the books."""
 MOST_FLOWS = 300
 """Flows counted under their own names; further ones are `other`."""
 MOST_FAILURES = 500
 """Groups of failures kept of each project."""
 FAILURE_DAYS = 30
-READ_AT_ONCE = 240
+READ_AT_ONCE = 480
+"""Minutes that one step reads, so that the record server is never busy with it for long."""
 SEEN_SECONDS = 900
 """How long a worker that was lost without a word is told as down."""
 
@@ -51,32 +48,56 @@ function series.clock()
   return series.now
 end
 
-function series.books()
-  if series.kept then return series.kept end
-  local second = math.floor(series.clock() / 1000000)
-  series.kept = {{P .. 'totals'}}
-  for _, span in ipairs({{{MINUTE}, {HOUR}}}) do
-    local key = P .. 'series:' .. span .. ':' .. whole_number(second - second % span)
-    if redis.call('EXISTS', key) == 0 then
-      redis.call('HSET', key, 'span', span)
-      redis.call('EXPIRE', key, {KEPT_DAYS * 86400} + 2 * span)
-    end
-    series.kept[#series.kept + 1] = key
+local function add(span, start, counts)
+  local key = P .. 'series:' .. span .. ':' .. whole_number(start)
+  local kept = cjson.decode(redis.call('GET', key) or '{{}}')
+  for name, by in pairs(counts) do kept[name] = (kept[name] or 0) + by end
+  redis.call('SET', key, cjson.encode(kept), 'EX', {KEPT_DAYS * 86400} + 2 * span)
+end
+
+local function book(minute, counts)
+  local charted = {{}}
+  for name, by in pairs(counts) do
+    redis.call('HINCRBY', P .. 'totals', name, whole_number(by))
+    if string.sub(name, 1, 5) ~= 'node|' then charted[name] = by end
   end
-  return series.kept
+  if next(charted) == nil then return end
+  for _, span in ipairs({{{MINUTE}, {HOUR}}}) do add(span, minute - minute % span, charted) end
 end
 
-function series.count(field, by, books)
-  for _, key in ipairs(books or series.books()) do redis.call('HINCRBY', key, field, by or 1) end
+-- Puts what was noted into the books, and forgets the notes last: a server that is full refuses all of it or nothing.
+function series.fold()
+  local notes, sums = P .. 'series:notes', {{}}
+  for _, note in ipairs(redis.call('LRANGE', notes, 0, -1)) do
+    local minute, counts = string.match(note, '^(%d+)(.*)$')
+    local sum = sums[minute] or {{}}
+    sums[minute] = sum
+    for name, by in string.gmatch(counts, '\\n([^\\t]+)\\t(%-?%d+)') do sum[name] = (sum[name] or 0) + by end
+  end
+  for minute, counts in pairs(sums) do book(tonumber(minute), counts) end
+  redis.call('DEL', notes)
 end
 
-function series.took(name, micros, books)
+local counted = {{}}
+
+function series.count(name, by) counted[#counted + 1] = '\\n' .. name .. '\\t' .. (by or 1) end
+
+-- To be called when everything that a script counts is counted.
+function series.note()
+  if #counted == 0 then return end
+  local second = math.floor(series.clock() / 1000000)
+  local note = whole_number(second - second % {MINUTE}) .. table.concat(counted)
+  counted = {{}}
+  if redis.call('RPUSH', P .. 'series:notes', note) >= {MOST_NOTES} then series.fold() end
+end
+
+function series.took(name, micros)
   local place = 0
   if micros > {SHORTEST * 1000} then
     place = math.ceil(2 * math.log(micros / {SHORTEST * 1000}) / math.log(2) - 1e-9)
   end
-  series.count(name .. '|' .. whole_number(math.max(0, math.min({len(BOUNDS)}, place))), 1, books)
-  series.count(name .. '|us', whole_number(micros), books)
+  series.count(name .. '|' .. whole_number(math.max(0, math.min({len(BOUNDS)}, place))))
+  series.count(name .. '|us', whole_number(micros))
 end
 
 -- A name for what is counted by flow: never as many as there can be flows.
@@ -103,38 +124,36 @@ function series.leave(run, status)
   redis.call('HINCRBY', P .. 'depths:' .. run.project, run.queue .. '|' .. status, -1)
 end
 
-function series.since(run, mark)
-  local at = redis.call('HGET', P .. 'run:' .. run.id, mark)
-  return at and math.max(0, series.clock() - at) or nil
+local marks = {{queued = 'queued_us', running = 'begun_us'}}
+
+-- What the record of a run keeps of the moment it comes to this status, if anything.
+function series.mark(status)
+  if marks[status] then return marks[status], whole_number(series.clock()) end
 end
 
-local function queued(run, before)
-  redis.call('HSET', P .. 'run:' .. run.id, 'queued_us', whole_number(series.clock()))
-  if before ~= 'running' then series.count('queued|' .. run.queue) end
-end
+local function since(mark) return mark and math.max(0, series.clock() - mark) end
 
 local function running(run, before)
-  local waited = before == 'queued' and series.since(run, 'queued_us')
+  local waited = before == 'queued' and since(run.queued_us)
   if waited then series.took('wait|' .. run.queue, waited) end
   if before == 'running' then series.count('taken_over|' .. run.queue) end
-  redis.call('HSET', P .. 'run:' .. run.id, 'begun_us', whole_number(series.clock()))
 end
 
 local function over(run, before, status)
   series.count('runs|' .. series.flow(run.flow) .. '|' .. status)
   series.count('ended|' .. run.queue .. '|' .. status)
-  local ran = before == 'running' and series.since(run, 'begun_us')
+  local ran = before == 'running' and since(run.begun_us)
   if ran then series.took('run|' .. run.queue, ran) end
 end
 
--- To be called when a run comes to be (without `before`) and whenever its status changes.
+-- To be called when a run comes to be (without `before`) and whenever its status changes, with the marks it had.
 function series.moved(run, before, status)
-  run.queue = redis.call('HGET', P .. 'run:' .. run.id, 'queue') or 'default'
   if before and before ~= status then series.leave(run, before) end
   series.join(run, status)
-  if status == 'queued' then queued(run, before)
-  elseif status == 'running' then running(run, before)
-  elseif not series.open[status] then over(run, before, status) end
+  if status == 'running' then running(run, before)
+  elseif not series.open[status] then over(run, before, status)
+  elseif status == 'queued' and before ~= 'running' then series.count('queued|' .. run.queue) end
+  series.note()
 end
 
 -- To be called for a node whose status is news; `text` is its state. No chart asks for nodes by the minute.
@@ -142,7 +161,7 @@ function series.node(text)
   local state = cjson.decode(text)
   if type(state.ms) ~= 'number' then return end
   local ran = state.status == 'completed' or state.status == 'failed'
-  if ran then series.took('node|' .. state.type, state.ms * 1000, {{P .. 'totals'}}) end
+  if ran then series.took('node|' .. state.type, state.ms * 1000) end
 end
 
 function series.stored(run, micros)
@@ -155,7 +174,7 @@ local function node_type(run, node)
   return text and cjson.decode(text).type or ''
 end
 
--- To be called after `moved`, with the problem a run failed of.
+-- To be called with the problem a run fails of, before it is moved.
 function series.failed(run, text)
   local problem = cjson.decode(text)
   local node = node_type(run, problem.node)
@@ -177,17 +196,26 @@ end
 end
 """
 
-COUNT_LUA = SERIES_LUA + "for _ = 1, tonumber(take()) do series.count(take(), take()) end"
-
-TOTALS_LUA = "return redis.call('HGETALL', P .. 'totals')"
-
-READ_LUA = """
-local span, start, rows = take(), tonumber(take()), {}
-for i = 1, tonumber(take()) do
-  rows[i] = redis.call('HGETALL', P .. 'series:' .. span .. ':' .. string.format('%.0f', start + (i - 1) * span))
-end
-return rows
+COUNT_LUA = (
+    SERIES_LUA
+    + """
+for _ = 1, tonumber(take()) do series.count(take(), take()) end
+series.note()
 """
+)
+
+# A server that takes no writes tells what is in the books.
+TOTALS_LUA = SERIES_LUA + "pcall(series.fold) return redis.call('HGETALL', P .. 'totals')"
+
+READ_LUA = (
+    SERIES_LUA
+    + """
+pcall(series.fold)
+local span, start, count, keys = take(), tonumber(take()), tonumber(take()), {}
+for i = 1, count do keys[i] = P .. 'series:' .. span .. ':' .. string.format('%.0f', start + (i - 1) * span) end
+return redis.call('MGET', unpack(keys))
+"""
+)
 
 CLOCK_LUA = "return redis.call('TIME')"
 
@@ -239,55 +267,6 @@ return rows
 """
 
 
-@dataclass(frozen=True)
-class Durations:
-    """How many times fell into each bucket of `BOUNDS` and the one above, and their sum in milliseconds."""
-
-    counts: tuple[int, ...]
-    total: float
-
-    @property
-    def count(self) -> int:
-        return sum(self.counts)
-
-    def percentile(self, share: float) -> float | None:
-        """Milliseconds that `share` (0 to 1) of the times do not exceed, linear inside a bucket; None without times."""
-        if not self.count:
-            return None
-        sums = list(accumulate(self.counts))
-        wanted = share * self.count
-        place = bisect_left(sums, wanted) if wanted else bisect_left(sums, 1)
-        if place >= len(BOUNDS):
-            return BOUNDS[-1]
-        below = BOUNDS[place - 1] if place else 0.0
-        inside = (wanted - (sums[place] - self.counts[place])) / self.counts[place]
-        return below + (BOUNDS[place] - below) * inside
-
-    def powers(self) -> list[tuple[float, int]]:
-        """Bounds in seconds, doubling each time up to infinity, with how many times do not exceed each."""
-        sums = list(accumulate(self.counts))
-        bounds = [(BOUNDS[place] / 1000, sums[place]) for place in range(0, len(BOUNDS), 2)]
-        return [*bounds, (float("inf"), sums[-1])]
-
-
-class Tally(Counter[tuple[str, ...]]):
-    """Counts by the words of their name, as they are kept; two of them add up."""
-
-    def by(self, *words: str) -> dict[tuple[str, ...], int]:
-        """The counts whose names begin with `words`, by the rest of their names."""
-        size = len(words)
-        return {name[size:]: count for name, count in self.items() if name[:size] == words and len(name) > size}
-
-    def labels(self, name: str) -> Sequence[str]:
-        """The second words of the names that begin with `name`."""
-        return sorted({words[1] for words in self if words[0] == name and len(words) > 1})
-
-    def durations(self, name: str, label: str) -> Durations:
-        """The times kept as `name` of `label`."""
-        counts = tuple(self[name, label, str(place)] for place in range(len(BOUNDS) + 1))
-        return Durations(counts, self[name, label, "us"] / 1000)
-
-
 class Depth(NamedTuple):
     """How many runs of a queue have not ended; `own` are those of one project."""
 
@@ -335,16 +314,16 @@ class Series(Room):
 
     async def totals(self) -> Tally:
         """Everything counted since the records began."""
-        return _tally(await self._call(TOTALS_LUA))
+        row = await self._call(TOTALS_LUA)
+        return added([{name.decode(): int(number) for name, number in zip(row[::2], row[1::2], strict=True)}])
 
-    async def spans(self, span: int, start: int, count: int) -> list[Tally]:
+    async def spans(self, span: int, start: int, count: int) -> list[Counts]:
         """The counts of `count` minutes or hours (`span` in seconds) from `start` on, a multiple of `span`."""
-        rows: list[Tally] = []
-        while len(rows) < count:
-            number = min(READ_AT_ONCE, count - len(rows))
-            found = await self._call(READ_LUA, span, start + len(rows) * span, number)
-            rows += [_tally(row) for row in found]
-        return rows
+        texts: list[bytes | None] = []
+        while len(texts) < count:
+            number = min(READ_AT_ONCE, count - len(texts))
+            texts += await self._call(READ_LUA, span, start + len(texts) * span, number)
+        return [orjson.loads(text) if text else {} for text in texts]
 
     async def last(self, minutes: int) -> tuple[Tally, float]:
         """The counts of this minute and those before it, `minutes` in all, and how many seconds that is by now."""
@@ -365,19 +344,6 @@ class Series(Room):
     async def present(self) -> dict[str, bool]:
         """Workers by id: True for one that is alive, False for one that was lost within the last quarter of an hour."""
         return {id.decode(): bool(alive) for id, alive in await self._call(PRESENT_LUA)}
-
-
-def added(tallies: Iterable[Tally]) -> Tally:
-    """All of them in one."""
-    sum = Tally()
-    for tally in tallies:
-        sum.update(tally)
-    return sum
-
-
-def _tally(row: Sequence[bytes]) -> Tally:
-    words = (tuple(name.decode().split("|")) for name in row[::2])
-    return Tally({name: int(value) for name, value in zip(words, row[1::2], strict=True) if len(name) > 1})
 
 
 def _depth(row: Sequence[bytes | int]) -> Depth:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from pipeline.settings import Settings, load_settings
 DEPLOY = Path(__file__).parents[2] / "deploy"
 WORDS = {
     *("sum", "max", "min", "count", "by", "and", "or", "topk", "vector", "histogram_quantile"),
-    *("rate", "increase", "deriv", "le", "inf"),
+    *("rate", "increase", "deriv", "le", "inf", "on", "unless", "offset"),
 }
 
 
@@ -38,7 +39,7 @@ def labels() -> dict[str, set[str]]:
     metrics = Metrics()
     metrics.requests.labels("GET", "/", 200).inc()
     metrics.request_seconds.labels("GET", "/").observe(0.1)
-    names: dict[str, set[str]] = {}
+    names: dict[str, set[str]] = {"up": {"job", "instance"}}  # what Prometheus tells of those it asks
     for family in text_string_to_metric_families(metrics.text(found).decode()):
         for sample in family.samples:
             names.setdefault(sample.name, set()).update(sample.labels)
@@ -114,6 +115,29 @@ def test_alerts_name_what_is_measured(labels: dict[str, set[str]]) -> None:
         for pattern in re.findall(r'code=~"([^"]*)"', rule["expr"]):
             for name in pattern.split("|"):
                 assert any(re.fullmatch(name, code) for code in codes), name
+
+
+def test_every_alert_is_tried_both_ways() -> None:
+    tried: dict[str, set[bool]] = {}
+    for test in loaded(DEPLOY / "prometheus" / "alerts.test.yaml")["tests"]:
+        for case in test["alert_rule_test"]:
+            tried.setdefault(case["alertname"], set()).add(bool(case.get("exp_alerts")))
+    assert tried == {rule["alert"]: {True, False} for rule in alerts()}
+
+
+def test_the_alerts_ask_for_the_job_that_is_scraped() -> None:
+    jobs = {job["job_name"] for job in loaded(DEPLOY / "prometheus" / "prometheus.yaml")["scrape_configs"]}
+    asked = set(re.findall(r'job="([^"]*)"', " ".join(rule["expr"] for rule in alerts())))
+    assert asked and asked <= jobs
+
+
+def test_an_image_is_made_of_what_is_installed_and_nothing_else() -> None:
+    root = DEPLOY.parent
+    kept = [line[1:] for line in (root / ".dockerignore").read_text().splitlines() if line.startswith("!")]
+    assert all((root / path).exists() for path in kept)
+    wheel = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
+    needed = {*wheel["packages"], *wheel["force-include"], "pyproject.toml", "constraints.txt", "README.md", "LICENSE"}
+    assert needed == set(kept)
 
 
 def test_everything_measured_about_the_house_is_watched(labels: dict[str, set[str]]) -> None:

@@ -96,7 +96,8 @@ def test_a_restart_keeps_records_and_a_lost_redis_gets_them_from_storage(tmp_pat
     shutil.rmtree(tmp_path / "data" / "valkey")
     with running(tmp_path):
         shell("files", "show", ids[0], check=2)
-        assert shell.json("index", "rebuild") == {"restored": 2, "known": 0, "unsound": [], "skipped": []}
+        (found,) = shell.json("index", "rebuild")["items"]
+        assert (found["storage"], found["restored"], found["known"], found["unsound"]) == ("default", 2, 0, 0)
         assert [without_url(shell.json("files", "show", id)) for id in ids] == before
 
 

@@ -12,7 +12,8 @@ from pipeline.errors import CursorInvalid
 from pipeline.model import NodeState, Problem, Run
 from pipeline.records import Records
 from pipeline.records.queue import Slip
-from pipeline.records.series import BOUNDS, HOUR, KEPT_DAYS, MINUTE, MOST_FLOWS, Durations, Tally, added
+from pipeline.records.series import HOUR, KEPT_DAYS, MINUTE, MOST_FLOWS
+from pipeline.records.tallies import BOUNDS, Durations, Tally, added
 from tests.records.nouns import PREFIX, a_run, moment, states
 from tests.records.test_workers import a_beat
 

@@ -285,7 +285,7 @@ async def test_a_worker_told_to_stop_leaves_the_run_to_the_next(core: Core, gran
 
 async def test_a_run_whose_file_was_deleted_meanwhile_fails(core: Core, grant: Grant, photo: File) -> None:
     run = await started(core, grant, photo)
-    await core.uploads.delete(grant, photo.id)
+    await core.files.delete(grant, photo.id)
     await jobs(core, Stand()).run_flow({"job_try": 1}, run.id, 1)
     failed = await core.runs.get(grant, run.id)
     assert failed.error is not None and failed.error.code == "FILE_NOT_FOUND"

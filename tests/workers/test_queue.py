@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from typing import Any
 
 import pytest
@@ -14,12 +14,13 @@ from arq.jobs import Job, JobStatus, serialize_job
 from arq.worker import Worker, func
 from redis.asyncio import Redis
 
+from pipeline.jobs import job_bytes, job_pool, queue_key
 from pipeline.model import Queue
 from pipeline.records import Records
 from pipeline.records.queue import Slip
-from pipeline.runs import JOB, job_bytes, job_pool, queue_key
+from pipeline.runs import JOB
 from tests.workers.conftest import OwnServer
-from workers.queue import Fate, Queues, worker_pool
+from workers.queue import Fate, Queues, Work, worker_pool
 
 Act = Callable[[dict[str, Any], str, int], Coroutine[Any, Any, None]]
 ALL: tuple[Queue, ...] = ("interactive", "default", "bulk")
@@ -36,11 +37,13 @@ class Bench:
         queues: Sequence[Queue] = ALL,
         ahead: int = 0,
         lease: float = 60,
+        on_poisoned: Callable[..., Awaitable[None]] | None = None,
         **more: Any,
     ) -> None:
         self.pool = worker_pool(url)
         self.records = Records(self.pool, "t:")
-        self.queues = Queues(self.pool, "t:", queues, slots, act, job_timeout=60, lease=lease, ahead=ahead, **more)
+        works = {JOB: Work(act, on_poisoned)}
+        self.queues = Queues(self.pool, "t:", queues, slots, works, job_timeout=60, lease=lease, ahead=ahead, **more)
 
     async def put(self, name: str, queue: Queue = "default") -> None:
         await self.pool.enqueue_job(JOB, name, 1, _job_id=name, _queue_name=queue_key("t:", queue))

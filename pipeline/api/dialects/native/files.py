@@ -112,7 +112,7 @@ class Received:
         """Delete what was taken in."""
         for file in self.files:
             with suppress(FileNotFound):
-                await self._call.core.uploads.delete(self._call.grant, file.id)
+                await self._call.core.files.delete(self._call.grant, file.id)
 
 
 async def _receive_body(call: Call, query: SendQuery, received: Received) -> None:
@@ -182,12 +182,12 @@ async def get(call: Call) -> web.Response:
 
 
 async def delete(call: Call) -> web.Response:
-    await settled(call.core.uploads.delete(call.grant, call.id(FileNotFound)))
+    await settled(call.core.files.delete(call.grant, call.id(FileNotFound)))
     return web.Response(status=204)
 
 
 async def store(call: Call) -> web.Response:
-    return answer(file_shape(call, await settled(call.core.uploads.keep(call.grant, call.id(FileNotFound)))))
+    return answer(file_shape(call, await settled(call.core.files.keep(call.grant, call.id(FileNotFound)))))
 
 
 async def content(call: Call) -> web.StreamResponse:

@@ -14,7 +14,8 @@ from pipeline.api.dialects.native.shapes import Ask, Listing, Paging, Shape
 from pipeline.api.endpoint import Call, Endpoint, answer
 from pipeline.errors import CursorInvalid, RequestInvalid
 from pipeline.model import QUEUES
-from pipeline.records.series import HOUR, KEPT_DAYS, MINUTE, Depth, Durations, Failure, Tally, added
+from pipeline.records.series import HOUR, KEPT_DAYS, MINUTE, Depth, Failure
+from pipeline.records.tallies import Columns, Counts, Durations, Tally
 
 MOST_POINTS = 1500
 BY_MINUTE = 24 * HOUR
@@ -74,15 +75,13 @@ class StatsShape(Shape):
 
     step: int = Field(description="Seconds between two points.")
     times: tuple[datetime, ...] = Field(description="When each point begins.")
-    queues: Mapping[str, Mapping[str, tuple[int, ...]]] = Field(
-        description="By queue: runs `queued`, and ended by outcome."
-    )
-    latency: Mapping[str, Mapping[str, Mapping[str, tuple[float | None, ...]]]] = Field(
+    queues: Mapping[str, Mapping[str, list[int]]] = Field(description="By queue: runs `queued`, and ended by outcome.")
+    latency: Mapping[str, Mapping[str, Mapping[str, list[float | None]]]] = Field(
         description="By queue, then `wait`, `run` or `store`, then `p50_ms`, `p95_ms`, `p99_ms`."
     )
-    flows: Mapping[str, Mapping[str, tuple[int, ...]]] = Field(description="By flow: runs ended by outcome.")
-    uploads: Mapping[str, Mapping[str, tuple[int, ...]]] = Field(description="By dialect: files sent by outcome.")
-    failures: Mapping[str, tuple[int, ...]] = Field(description="By code of the error: runs that failed.")
+    flows: Mapping[str, Mapping[str, list[int]]] = Field(description="By flow: runs ended by outcome.")
+    uploads: Mapping[str, Mapping[str, list[int]]] = Field(description="By dialect: files sent by outcome.")
+    failures: Mapping[str, list[int]] = Field(description="By code of the error: runs that failed.")
 
 
 class FailureShape(Shape):
@@ -173,43 +172,35 @@ class Stretch:
         points = self.count * self.span // self.step
         return tuple(datetime.fromtimestamp(self.start + point * self.step, UTC) for point in range(points))
 
-    def gathered(self, tallies: Sequence[Tally]) -> list[Tally]:
+    def gathered(self, rows: Sequence[Counts]) -> Columns:
         """The kept counts, one for each step."""
-        size = self.step // self.span
-        return [added(tallies[place : place + size]) for place in range(0, len(tallies), size)]
+        return Columns(rows, self.step // self.span)
 
 
-def _chart(stretch: Stretch, steps: Sequence[Tally]) -> StatsShape:
-    every = added(steps)
-    outcomes = {queue: {name: _column(steps, "ended", queue, name) for name in OUTCOMES} for queue in QUEUES}
-    return StatsShape(
+def _chart(stretch: Stretch, columns: Columns) -> StatsShape:
+    outcomes = {queue: {name: columns.of("ended", queue, name) for name in OUTCOMES} for queue in QUEUES}
+    return StatsShape.model_construct(
         step=stretch.step,
         times=stretch.times,
-        queues={queue: {"queued": _column(steps, "queued", queue), **outcomes[queue]} for queue in QUEUES},
-        latency={queue: _latencies(steps, queue) for queue in QUEUES},
-        flows=_columns(steps, every, "runs"),
-        uploads=_columns(steps, every, "uploads"),
-        failures={code: _column(steps, "failures", code) for code in every.labels("failures")},
+        queues={queue: {"queued": columns.of("queued", queue), **outcomes[queue]} for queue in QUEUES},
+        latency={queue: {name: _percentiles(columns, name, queue) for name in LATENCIES} for queue in QUEUES},
+        flows=_nested(columns.by("runs")),
+        uploads=_nested(columns.by("uploads")),
+        failures={code: column for (code,), column in columns.by("failures").items()},
     )
 
 
-def _column(steps: Sequence[Tally], *name: str) -> tuple[int, ...]:
-    return tuple(step[name] for step in steps)
+def _nested(columns: Mapping[tuple[str, ...], list[int]]) -> dict[str, dict[str, list[int]]]:
+    """By the first word of their names, then by the second."""
+    nested: dict[str, dict[str, list[int]]] = {}
+    for (label, outcome), column in columns.items():
+        nested.setdefault(label, {})[outcome] = column
+    return nested
 
 
-def _columns(steps: Sequence[Tally], every: Tally, word: str) -> dict[str, dict[str, tuple[int, ...]]]:
-    return {
-        label: {outcome: _column(steps, word, label, outcome) for (outcome,) in sorted(every.by(word, label))}
-        for label in every.labels(word)
-    }
-
-
-def _latencies(steps: Sequence[Tally], queue: str) -> dict[str, dict[str, tuple[float | None, ...]]]:
-    return {name: _percentiles([step.durations(name, queue) for step in steps]) for name in LATENCIES}
-
-
-def _percentiles(found: Sequence[Durations]) -> dict[str, tuple[float | None, ...]]:
-    return {name: tuple(_rounded(step.percentile(share)) for step in found) for name, share in PERCENTILES}
+def _percentiles(columns: Columns, name: str, queue: str) -> dict[str, list[float | None]]:
+    found = columns.percentiles(name, queue, [share for _, share in PERCENTILES])
+    return {word: list(map(_rounded, column)) for (word, _), column in zip(PERCENTILES, found, strict=True)}
 
 
 ENDPOINTS: Sequence[Endpoint] = (
