@@ -7,14 +7,14 @@ import sys
 from collections.abc import AsyncIterator, Callable
 
 from bench.engine import ENGINE
-from bench.ingest import rss_mib
+from bench.ingest import INGEST
 from bench.queue import QUEUE
 from bench.results import Result, keep, show
 
 BENCHMARKS: dict[str, Callable[[], AsyncIterator[Result]]] = {
     **ENGINE,
     **QUEUE,
-    "ingest.rss_mib": rss_mib,
+    **INGEST,
 }
 
 

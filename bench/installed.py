@@ -11,6 +11,7 @@ from bench.photos import CACHE
 
 SHARP, THUMBOR = CACHE / "sharp", CACHE / "thumbor"
 BULLMQ, QUEUES = CACHE / "bullmq", CACHE / "queues"
+TUS, TUSPY = CACHE / "tus", CACHE / "tuspy"
 # No extras: what some ask of the Redis client keeps others at releases that do not work.
 QUEUE_ENGINES = (
     "saq",
@@ -33,6 +34,16 @@ def node_with_sharp() -> str | None:
 def node_with_bullmq() -> str | None:
     """The Node program, BullMQ installed for it; None where Node or npm is not there."""
     return _node(BULLMQ, "bullmq", "ioredis")
+
+
+def node_with_tus() -> str | None:
+    """The Node program, @tus/server installed for it; None where Node or npm is not there."""
+    return _node(TUS, "@tus/server", "@tus/file-store")
+
+
+def python_with_tus() -> str | None:
+    """A Python program of its own that has tuspyserver; None where it does not install."""
+    return _python(TUSPY, "tuspyserver", "uvicorn[standard]", "fastapi")
 
 
 def python_with_thumbor() -> str | None:

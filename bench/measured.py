@@ -24,6 +24,12 @@ def peak_mib(pid: int | str = "self") -> float:
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) / 1024
 
 
+def resident_mib(pid: int | str = "self") -> float:
+    """The memory a process has resident now."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS:")) / 1024
+
+
 def cpu_seconds(pid: int) -> float:
     """User and system time of another process so far; see clock_getcpuclockid(3) for how Linux numbers its clock."""
     return time.clock_gettime((~pid << 3) | 2)

@@ -1,4 +1,4 @@
-"""The bytes of one request on their way in: named, counted, typed and hashed while they stream.
+"""The bytes of one request on their way in: counted, typed and hashed while they stream.
 
 Nothing is refused after the fact: a chunk is handed on only once it is within every limit, and the type is decided
 from the first 8 KiB, before the second chunk is asked for.
@@ -8,53 +8,41 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import unicodedata
 from collections.abc import AsyncIterable, AsyncIterator, Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from typing import Any, Protocol
 
 from pipeline import sniff
-from pipeline.errors import BodyIncomplete, BodyTooLong, FileEmpty, FileTooLarge, TypeMismatch, TypeNotAllowed
+from pipeline.errors import (
+    BodyIncomplete,
+    BodyTooLong,
+    FileEmpty,
+    FileTooLarge,
+    FileTooSmall,
+    ScanTooLarge,
+    SvgRefused,
+    TypeMismatch,
+    TypeNotAllowed,
+)
 from pipeline.sniff import HEAD_SIZE
 
 HASH_BATCH = 1 << 20
-NAME_BYTES = 200
-EXTENSION_BYTES = 20
-JOINERS = "\u200c\u200d"  # spelling in Persian and Indic scripts, and emoji, needs them
-DROPPED = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+SVG = "image/svg+xml"
 
 
-def safe_name(name: str, media_type: str | None = None) -> str:
-    """`name` as a file may bear it on any disk and in any header: one part, printable, at most 200 bytes of UTF-8.
+class Hasher(Protocol):
+    """What takes bytes in and comes to a digest, as those of `hashlib` do."""
 
-    What is left empty becomes `file` with the extension of `media_type`.
-    """
-    last = unicodedata.normalize("NFC", name.replace("\\", "/").rsplit("/", 1)[-1])
-    shown = "".join(c for c in last if c in JOINERS or unicodedata.category(c) not in DROPPED)
-    cleaned = " ".join(shown.split()).strip(". ")
-    return _shortened(cleaned) or _nameless(media_type)
+    def update(self, data: bytes, /) -> Any: ...
 
-
-def _nameless(media_type: str | None) -> str:
-    extension = sniff.extension(media_type) if media_type else ""
-    return f"file.{extension}" if extension else "file"
-
-
-def _shortened(name: str) -> str:
-    if len(name.encode()) <= NAME_BYTES:
-        return name
-    suffix = PurePosixPath(name).suffix
-    if len(suffix.encode()) > EXTENSION_BYTES:
-        suffix = ""
-    stem = name[: len(name) - len(suffix)].encode()[: NAME_BYTES - len(suffix.encode())]
-    return stem.decode(errors="ignore").rstrip(". ") + suffix
+    def digest(self) -> bytes: ...
 
 
 class Digest:
-    """A sha256 that grows while bytes stream; large batches are hashed in a thread beside the event loop."""
+    """A sha256, or another one, that grows while bytes stream; large batches are hashed beside the event loop."""
 
-    def __init__(self) -> None:
-        self._hash = hashlib.sha256()
+    def __init__(self, hasher: Hasher | None = None) -> None:
+        self._hash: Hasher = hasher or hashlib.sha256()
         self._waiting: list[bytes] = []
         self._waiting_size = 0
         self._running: asyncio.Future[None] | None = None
@@ -70,11 +58,15 @@ class Digest:
         self._running = asyncio.get_running_loop().run_in_executor(None, self._update, batch)
 
     async def hex(self) -> str:
-        """The digest of everything taken in, as 64 hex digits."""
+        """The digest of everything taken in, as hex digits: 64 of a sha256."""
+        return (await self.value()).hex()
+
+    async def value(self) -> bytes:
+        """The digest of everything taken in."""
         await self._settle()
         self._update(self._waiting)
         self._waiting, self._waiting_size = [], 0
-        return self._hash.hexdigest()
+        return self._hash.digest()
 
     async def _settle(self) -> None:
         if self._running is not None:
@@ -95,24 +87,54 @@ class Rules:
     declared_size: int | None
     declared_type: str | None
     allowed: Sequence[Sequence[str]]
+    may_be_empty: bool = False
+    least: int = 0
+    scan_limit: int | None = None
+    """What the virus scanner takes, bytes."""
+    takes_svg: bool = True
+
+    def check_claims(self) -> None:
+        """Raise, before a byte has come, what a file as it was declared is bound to be refused for."""
+        if self.declared_size is not None:
+            self.check_size(self.declared_size)
+            if self.declared_size:  # that it is empty is told when it has come
+                self._check_least(self.declared_size)
+        if self.declared_type is not None:
+            self._check_claimed(self.declared_type)
 
     def check_size(self, size: int) -> None:
-        """Raise `BodyTooLong` or `FileTooLarge` when `size` bytes are too many."""
+        """Raise `BodyTooLong`, `FileTooLarge` or `ScanTooLarge` when `size` bytes are too many."""
         if self.declared_size is not None and size > self.declared_size:
             raise BodyTooLong(declared=self.declared_size)
         if size > self.limit:
             raise FileTooLarge(limit=self.limit)
+        if self.scan_limit is not None and size > self.scan_limit:
+            raise ScanTooLarge
 
     def check_end(self, size: int) -> None:
-        """Raise `BodyIncomplete` or `FileEmpty` when a body that ended after `size` bytes is not whole."""
+        """Raise `BodyIncomplete`, `FileEmpty` or `FileTooSmall` when a body may not end after `size` bytes."""
         if self.declared_size is not None and size < self.declared_size:
             raise BodyIncomplete(received=size, declared=self.declared_size)
-        if not size:
+        if not size and not self.may_be_empty:
             raise FileEmpty(name=self.name)
+        self._check_least(size)
+
+    def _check_least(self, size: int) -> None:
+        if size < self.least:
+            raise FileTooSmall(size=size, least=self.least)
+
+    def _check_claimed(self, declared: str) -> None:
+        if not self.takes_svg and sniff.canonical(declared) == SVG:
+            raise SvgRefused
+        for patterns in self.allowed:
+            if not sniff.may_be_allowed(declared, patterns):
+                raise TypeNotAllowed(found=sniff.canonical(declared), allowed=", ".join(patterns))
 
     def type_of(self, head: bytes) -> str:
-        """The media type that the first bytes have; raises `TypeNotAllowed` or `TypeMismatch`."""
+        """The media type that the first bytes have; raises `SvgRefused`, `TypeNotAllowed` or `TypeMismatch`."""
         found = sniff.media_type(head, self.name)
+        if found == SVG and not self.takes_svg:
+            raise SvgRefused
         for patterns in self.allowed:
             if not sniff.allowed(found, patterns):
                 raise TypeNotAllowed(found=found, allowed=", ".join(patterns))
@@ -128,14 +150,21 @@ class Arrival:
         self._chunks = aiter(chunks)
         self._rules = rules
         self._whole = whole
+        self._hashed = whole or not offset
         self._first: list[bytes] = []
-        self._fault: Exception | None = None
+        self._fault: BaseException | None = None
         self._ended = False
         self.size = offset
         """Where the file stands after the chunks handed on so far, in bytes."""
         self.media_type: str | None = None
         """The type, once decided; stays None for a later part, or one too short to tell."""
         self.digest = Digest()
+        """Of everything from the first byte on; of a later part it tells nothing."""
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether type and digest of the whole file are known, if this was all of it."""
+        return self._hashed and self.media_type is not None
 
     async def open(self) -> None:
         """Read as much as the type needs and decide it; nothing has been handed on when this raises."""
@@ -143,7 +172,7 @@ class Arrival:
             return
         try:
             await self._read_head()
-        except Exception as fault:
+        except (Exception, asyncio.CancelledError) as fault:
             if self._whole or not self._first or isinstance(fault, BodyTooLong | FileTooLarge):
                 raise
             self._fault = fault  # what came before the cut is still worth keeping
@@ -168,7 +197,7 @@ class Arrival:
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         for chunk in self._first:
-            if self._whole:
+            if self._hashed:
                 await self.digest.add(chunk)
             yield chunk
         self._first = []
@@ -177,7 +206,7 @@ class Arrival:
         if not self._ended:
             async for chunk in self._chunks:
                 self._count(chunk)
-                if self._whole:
+                if self._hashed:
                     await self.digest.add(chunk)
                 yield chunk
         if self._whole:

@@ -14,20 +14,38 @@ from redis.exceptions import BusyLoadingError
 from redis.exceptions import ConnectionError as Unconnected
 from redis.exceptions import TimeoutError as Unanswered
 
-from pipeline.events import EventLog
+from pipeline.events import Bell, EventLog, RecordClient
+from pipeline.feeding import Feeding
 from pipeline.files import Files
 from pipeline.flows import FlowRegistry
+from pipeline.following import Following
+from pipeline.groups import Groups
 from pipeline.imaging.header import warm as load_header_readers
 from pipeline.imaging.sandbox import Sandbox
+from pipeline.model import Fetch, Grant, Intake
 from pipeline.outbound import Outbound
 from pipeline.records import Records
 from pipeline.runs import Runs
 from pipeline.settings import Settings
+from pipeline.signing import Seals
 from pipeline.staging import Staging, staging_for
 from pipeline.storage import open_storage
 from pipeline.storage.base import Storage
 from pipeline.sweeps import Sweeps
-from pipeline.uploads import Becoming, Cleaning, Holds, Opening, Uploads
+from pipeline.uploads import (
+    Becoming,
+    Cleaning,
+    Fetching,
+    Growing,
+    Holds,
+    Opening,
+    Parts,
+    Progress,
+    Tickets,
+    Uploads,
+    Vetting,
+)
+from pipeline.webhooks import Dispatching, Sending, Targets, Webhooks
 
 CONNECT_TIMEOUT = 2.0
 SOCKET_TIMEOUT = 10.0
@@ -48,9 +66,15 @@ class Core:
     stagings: Mapping[str, Staging]
     flows: FlowRegistry
     uploads: Uploads
+    fetching: Fetching
+    growing: Growing
+    parts: Parts
+    tickets: Tickets
     files: Files
+    groups: Groups
     runs: Runs
     sweeps: Sweeps
+    webhooks: Webhooks
     cleaning: Cleaning
     """What is put in order behind requests that are gone."""
     outbound: Outbound
@@ -127,18 +151,46 @@ async def _build(
     stack.push_async_callback(events.close)
     flows = FlowRegistry(redis, prefix, settings.event_cap)
     stagings = {name: staging_for(storage) for name, storage in storages.items()}
+    outbound = Outbound()
+    stack.push_async_callback(outbound.close)
+
+    async def judged(grant: Grant, intake: Intake) -> Intake:
+        return await opening.judged(grant, intake)
+
+    async def fed(fetch: Fetch) -> None:
+        await feeding.feed(fetch)
+
+    fetching = Fetching(
+        settings=settings, records=records, events=events, outbound=outbound, judge=judged, on_ended=fed
+    )
+    feeding = Feeding(records=records, flows=flows, fetching=fetching, projects=settings.projects, prefix=prefix)
     runs = Runs(
         records=records,
         events=events,
         flows=flows,
+        feeding=feeding,
         storages=storages,
         prefix=prefix,
     )
     cleaning = Cleaning()
     stack.push_async_callback(cleaning.close)
-    holds, opening = Holds(records, cleaning), Opening(settings, records)
-    becoming = Becoming(settings, records, storages, headers, on_stored=runs.start_stored)
-    files = Files(records=records, storages=storages, holds=holds, becoming=becoming, cleaning=cleaning)
+    turns = Bell(RecordClient.over(redis), f"{prefix}holds")
+    stack.push_async_callback(turns.close)
+    progress = Progress(records)
+    stack.push_async_callback(progress.close)
+    following = Following(runs, flows, prefix)
+    holds, opening = Holds(records, cleaning, turns), Opening(settings, records, narrow=following.narrowed)
+    vetting = Vetting(settings, storages, headers)
+    becoming = Becoming(settings, records, storages, vetting, on_stored=runs.start_stored, prepare=following.prepared)
+    files = Files(
+        settings=settings,
+        records=records,
+        storages=storages,
+        opening=opening,
+        holds=holds,
+        becoming=becoming,
+        cleaning=cleaning,
+    )
     uploads = Uploads(
         records=records,
         storages=storages,
@@ -147,12 +199,38 @@ async def _build(
         holds=holds,
         becoming=becoming,
         cleaning=cleaning,
+        progress=progress,
+    )
+    growing = Growing(
+        records=records,
+        storages=storages,
+        opening=opening,
+        holds=holds,
+        uploads=uploads,
+        folder=settings.data_dir / "tmp",
+    )
+    seals = Seals(settings.projects)
+    targets = Targets(settings, records, flows)
+    webhooks = Webhooks(
+        settings=settings,
+        records=records,
+        targets=targets,
+        dispatching=Dispatching(settings, records, targets),
+        sending=Sending(settings, records, outbound, targets),
+    )
+    parts = Parts(
+        settings=settings,
+        records=records,
+        stagings=stagings,
+        opening=opening,
+        holds=holds,
+        uploads=uploads,
+        seals=seals,
+        progress=progress,
     )
     sweeps = Sweeps(
         settings=settings, records=records, storages=storages, stagings=stagings, uploads=uploads, files=files
     )
-    outbound = Outbound()
-    stack.push_async_callback(outbound.close)
     return Core(
         settings=settings,
         redis=redis,
@@ -162,9 +240,15 @@ async def _build(
         stagings=stagings,
         flows=flows,
         uploads=uploads,
+        fetching=fetching,
+        growing=growing,
+        parts=parts,
+        tickets=Tickets(records, seals, cleaning),
         files=files,
+        groups=Groups(records),
         runs=runs,
         sweeps=sweeps,
+        webhooks=webhooks,
         cleaning=cleaning,
         outbound=outbound,
         headers=headers,

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Literal
 
 import openapi_pydantic as openapi
 from openapi_pydantic.util import PydanticSchema, construct_open_api_with_schema_class
@@ -19,6 +19,7 @@ from pipeline.nodes.base import Node
 
 PLACE = re.compile(r"{(\w+)(?::[^{}]*)?}")
 KEY_SCHEME = "apiKey"
+PUBLIC_KEY_SCHEME = "publicKey"
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,9 @@ class Raw:
 BINARY: Mapping[str, Any] = {"type": "string", "format": "binary"}
 Content = type[BaseModel] | Raw
 Contents = Content | Sequence[Content] | None
+
+
+ByPublicKey = Literal["no", "signed", "known"]
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,8 @@ class Operation:
     answers: Mapping[int, Contents] | None = None
     errors: tuple[type[SafelightError], ...] = ()
     public: bool = False
+    by_public_key: ByPublicKey = "no"
+    """Whether a page may call it with the project's public key: signed where the project asks for it, or as it is."""
 
     @property
     def plain_path(self) -> str:
@@ -65,18 +71,32 @@ def openapi_document(operations: Iterable[Operation], *, version: str, problem: 
         described = {operation.method.lower(): _operation(operation, problem)}
         known = paths.setdefault(operation.plain_path, openapi.PathItem())
         paths[operation.plain_path] = known.model_copy(update=described)
+    public_key = openapi.SecurityScheme(
+        type="apiKey",
+        name="X-Public-Key",
+        security_scheme_in="header",
+        description="The public key of a project, for pages; with X-Signature, X-Expires and X-Token where it asks for "
+        "signed uploads.",
+    )
     bearer = openapi.SecurityScheme(type="http", scheme="bearer", description="An API key of a project.")
     document = openapi.OpenAPI(
         info=openapi.Info(
             title="Safelight", version=version, summary="Upload files, run flows on them, watch every step."
         ),
         paths=paths,
-        components=openapi.Components(securitySchemes={KEY_SCHEME: bearer}),
+        components=openapi.Components(securitySchemes={KEY_SCHEME: bearer, PUBLIC_KEY_SCHEME: public_key}),
     )
     whole = construct_open_api_with_schema_class(document)
     # Defaults left out: some are not allowed beside a header or path parameter.
     described = whole.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)
     return {"openapi": whole.openapi, **described}
+
+
+def _security(operation: Operation) -> list[dict[str, list[str]]]:
+    if operation.public:
+        return [{}]
+    page: list[dict[str, list[str]]] = [] if operation.by_public_key == "no" else [{PUBLIC_KEY_SCHEME: []}]
+    return [{KEY_SCHEME: []}, *page]
 
 
 def _operation(operation: Operation, problem: type[BaseModel]) -> openapi.Operation:
@@ -88,7 +108,7 @@ def _operation(operation: Operation, problem: type[BaseModel]) -> openapi.Operat
         or None,
         requestBody=_body(operation.body),
         responses={**_answers(operation), **_errors(operation.errors, problem)},
-        security=[{}] if operation.public else [{KEY_SCHEME: []}],
+        security=_security(operation),
     )
 
 

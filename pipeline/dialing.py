@@ -54,8 +54,20 @@ SIX_TO_FOUR = ip_network("2002::/16")
 ISATAP = {0x0000_5EFE, 0x0200_5EFE}
 
 
+REFUSED = -1
+"""The number of refusals, by which they are known when the refusals of several addresses were made one fault."""
+
+
 class Refusal(OSError):
     """Raised instead of dialling; says what was refused, for the log."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(REFUSED, what)
+
+
+def is_refused(fault: object) -> bool:
+    """Whether this is a refusal, or what became of several."""
+    return isinstance(fault, OSError) and fault.errno == REFUSED
 
 
 @dataclass(frozen=True)

@@ -135,6 +135,10 @@ class FileTooLarge(SafelightError):
     code, status, sentence = "FILE_TOO_LARGE", 413, "The file is larger than the {limit} bytes allowed here."
 
 
+class FileTooSmall(SafelightError):
+    code, status, sentence = "FILE_TOO_SMALL", 422, "The file has {size} bytes; at least {least} are wanted here."
+
+
 class TypeNotAllowed(SafelightError):
     code, status = "TYPE_NOT_ALLOWED", 415
     sentence = "Files of type {found} are not accepted here; allowed: {allowed}."
@@ -143,6 +147,18 @@ class TypeNotAllowed(SafelightError):
 class TypeMismatch(SafelightError):
     code, status = "TYPE_MISMATCH", 415
     sentence = "The file was declared as {declared} but its bytes are {found}."
+
+
+class SvgRefused(SafelightError):
+    code, status, sentence = "SVG_REFUSED", 415, "SVG files are not accepted here."
+
+
+class SvgInvalid(SafelightError):
+    code, status, sentence = "SVG_INVALID", 422, "The SVG cannot be made safe: {reason}."
+
+
+class RouteUnknown(SafelightError):
+    code, status, sentence = "ROUTE_UNKNOWN", 422, "The project has no route `{name}`."
 
 
 class NameInvalid(SafelightError):
@@ -166,8 +182,38 @@ class UploadBusy(SafelightError):
     sentence = "Another request is writing to the upload {id}."
 
 
+class UploadTakenOver(SafelightError):
+    code, status, retryable = "UPLOAD_TAKEN_OVER", 423, True
+    sentence = "A newer request writes to {id} now; ask how far it has come before you go on."
+
+
 class OffsetMismatch(SafelightError):
     code, status, sentence = "OFFSET_MISMATCH", 409, "The upload stands at {expected}, not at {given}."
+
+
+class SizeInconsistent(SafelightError):
+    code, status = "SIZE_INCONSISTENT", 400
+    sentence = "The upload {id} has {declared} bytes by what was said before, not {given}."
+
+
+class PieceInvalid(SafelightError):
+    code, status, sentence = "PIECE_INVALID", 400, "The upload {id} cannot be joined with others: {reason}."
+
+
+class UploadJoined(SafelightError):
+    code, status, sentence = "UPLOAD_JOINED", 403, "The upload {id} takes no bytes: it was joined of others."
+
+
+class ProtocolUnknown(SafelightError):
+    code, status, sentence = "PROTOCOL_UNKNOWN", 412, "Say `Tus-Resumable: {known}`; no other version is spoken here."
+
+
+class UploadComplete(SafelightError):
+    code, status, sentence = "UPLOAD_COMPLETE", 400, "The upload {id} has been completed before."
+
+
+class ChecksumUnknown(SafelightError):
+    code, status, sentence = "CHECKSUM_UNKNOWN", 400, "A checksum is one of {known}, not `{given}`."
 
 
 class PartTooSmall(SafelightError):
@@ -175,8 +221,148 @@ class PartTooSmall(SafelightError):
     sentence = "Part {number} has {size} bytes; every part but the last needs at least {least}."
 
 
+class SizeRequired(SafelightError):
+    code, status, sentence = "SIZE_REQUIRED", 422, "Say how many bytes the file has."
+
+
+class PartSizeInvalid(SafelightError):
+    code, status = "PART_SIZE_INVALID", 422
+    sentence = "A part has {least} to {most} bytes, and a file {parts} parts at most."
+
+
+class PartNumberInvalid(SafelightError):
+    code, status, sentence = "PART_NUMBER_INVALID", 422, "There is no part {number}; parts are numbered 1 to {most}."
+
+
+class PartSizeWrong(SafelightError):
+    code, status, sentence = "PART_SIZE_WRONG", 422, "Part {number} has {size} bytes; it must have {wanted}."
+
+
+class PartsMissing(SafelightError):
+    code, status, sentence = "PARTS_MISSING", 409, "{count} parts have not arrived: {numbers}."
+
+
+class PutTypeWrong(SafelightError):
+    code, status, sentence = "PUT_TYPE_WRONG", 403, "This address takes a body of type {wanted} only."
+
+
+class PutLengthWrong(SafelightError):
+    code, status, sentence = "PUT_LENGTH_WRONG", 403, "This address takes a body of exactly {wanted} bytes only."
+
+
+class UploadWayWrong(SafelightError):
+    code, status = "UPLOAD_WAY_WRONG", 409
+    sentence = "The upload {id} takes its bytes another way; it was begun with `way: {way}`."
+
+
+class TicketUsed(SafelightError):
+    code, status, sentence = "TICKET_USED", 409, "This one-time address was used before, or is being used now."
+
+
+class TokenUsed(SafelightError):
+    code, status, sentence = "TOKEN_USED", 409, "This token was used before; every upload needs a new one."
+
+
+class SignatureRequired(SafelightError):
+    code, status = "SIGNATURE_REQUIRED", 403
+    sentence = "This project takes signed uploads only; send `X-Signature` and `X-Expires` with the public key."
+
+
+class RateExceeded(SafelightError):
+    code, status, retryable = "RATE_EXCEEDED", 429, True
+    sentence = "The project may send {limit} requests a minute; try again in {seconds} seconds."
+
+
+class QuotaExceeded(SafelightError):
+    """Not a 5xx, which upload clients answer by sending everything again."""
+
+    code, status, sentence = "QUOTA_EXCEEDED", 413, "The project has no room left: {limit} {unit} are its limit."
+
+
+# Files
+
+
 class FileNotFound(SafelightError):
     code, status, sentence = "FILE_NOT_FOUND", 404, "There is no file {id}."
+
+
+class MetadataInvalid(SafelightError):
+    """Metadata beyond what is kept with a file; each limit has a class of its own."""
+
+    code, status, sentence = "METADATA_INVALID", 400, "The metadata cannot be kept."
+
+
+class MetadataKeyEmpty(MetadataInvalid):
+    code, sentence = "METADATA_KEY_EMPTY", "A metadata key is empty."
+
+
+class MetadataKeyTooLong(MetadataInvalid):
+    code, sentence = "METADATA_KEY_TOO_LONG", "The metadata key `{key}` has more than {most} characters."
+
+
+class MetadataKeyForbidden(MetadataInvalid):
+    code = "METADATA_KEY_FORBIDDEN"
+    sentence = "The metadata key `{key}` may have letters, digits and `_ - . :` only."
+
+
+class MetadataKeyDoubled(MetadataInvalid):
+    code, sentence = "METADATA_KEY_DOUBLED", "The metadata key `{key}` is given more than once."
+
+
+class MetadataValueEmpty(MetadataInvalid):
+    code, sentence = "METADATA_VALUE_EMPTY", "The metadata value of `{key}` is empty."
+
+
+class MetadataValueTooLong(MetadataInvalid):
+    code, sentence = "METADATA_VALUE_TOO_LONG", "The metadata value of `{key}` has more than {most} characters."
+
+
+class MetadataValueForbidden(MetadataInvalid):
+    code = "METADATA_VALUE_FORBIDDEN"
+    sentence = "The metadata value of `{key}` has a character that is not allowed."
+
+
+class MetadataTooMany(MetadataInvalid):
+    code, sentence = "METADATA_TOO_MANY", "A file has at most {most} metadata keys."
+
+
+class MetadataKeyNotFound(SafelightError):
+    code, status, sentence = "METADATA_KEY_NOT_FOUND", 404, "The file has no metadata key `{key}`."
+
+
+class TagInvalid(SafelightError):
+    """A tag that cannot be kept."""
+
+    code, status, sentence = "TAG_INVALID", 400, "The tag `{tag}` cannot be kept: {reason}."
+
+
+class TagTooLong(TagInvalid):
+    code, sentence = "TAG_TOO_LONG", "The tag `{tag}` has more than {most} characters."
+
+
+class TagsTooMany(TagInvalid):
+    code, sentence = "TAGS_TOO_MANY", "A file has at most {most} tags."
+
+
+class FolderInvalid(SafelightError):
+    code, status, sentence = "FOLDER_INVALID", 400, "The folder `{folder}` cannot be used: {reason}."
+
+
+class RegionInvalid(SafelightError):
+    code, status = "REGION_INVALID", 422
+    sentence = "The region does not lie within the {width} x {height} pixels of the picture."
+
+
+class GroupInvalid(SafelightError):
+    code, status, sentence = "GROUP_INVALID", 400, "A group has 1 to {most} files."
+
+
+class MemberNotFound(SafelightError):
+    code, status, sentence = "MEMBER_NOT_FOUND", 404, "The group {id} has no file number {place}."
+
+
+class MemberGone(SafelightError):
+    code, status, sentence = "MEMBER_GONE", 404, "The file {file} of the group {id} was deleted."
 
 
 class GroupNotFound(SafelightError):
@@ -185,6 +371,116 @@ class GroupNotFound(SafelightError):
 
 class RangeNotSatisfiable(SafelightError):
     code, status, sentence = "RANGE_NOT_SATISFIABLE", 416, "The range lies outside the {size} bytes of the file."
+
+
+# Fetching from a URL
+
+
+class UrlInvalid(SafelightError):
+    code, status, sentence = "URL_INVALID", 422, "This URL cannot be used: {reason}."
+
+
+class UrlSchemeMissing(UrlInvalid):
+    code, sentence = "URL_SCHEME_MISSING", "The URL has no scheme; it begins with https:// or http://."
+
+
+class UrlSchemeUnknown(UrlInvalid):
+    code, sentence = "URL_SCHEME_UNKNOWN", "Only https and http URLs are fetched, not `{scheme}`."
+
+
+class UrlHostMissing(UrlInvalid):
+    code, sentence = "URL_HOST_MISSING", "The URL names no host."
+
+
+class UrlHostMalformed(UrlInvalid):
+    code, sentence = "URL_HOST_MALFORMED", "The host of the URL is none that there can be."
+
+
+class HostNotFound(SafelightError):
+    """A name that is not in the public DNS: it does not exist, or only for those inside, which must look the same."""
+
+    code, status, sentence = (
+        "HOST_NOT_FOUND",
+        422,
+        "The host of the URL does not exist, as far as the public DNS tells.",
+    )
+
+
+class RedirectRefused(SafelightError):
+    code, status = "REDIRECT_REFUSED", 422
+    sentence = "The URL redirects to where it is not followed: {reason}."
+
+
+class RedirectsTooMany(SafelightError):
+    code, status, sentence = "REDIRECTS_TOO_MANY", 422, "The URL redirects more than {most} times."
+
+
+class SourceUnreachable(SafelightError):
+    code, status, retryable = "SOURCE_UNREACHABLE", 502, True
+    sentence = "The server of the URL cannot be reached: {reason}."
+
+
+class SourceBroken(SafelightError):
+    code, status, retryable = "SOURCE_BROKEN", 502, True
+    sentence = "The answer of the URL's server broke off or cannot be read."
+
+
+class SourceFailed(SafelightError):
+    code, status, retryable = "SOURCE_FAILED", 502, True
+    sentence = "The server of the URL answered {answered}."
+
+
+class SourceRejected(SafelightError):
+    code, status, sentence = "SOURCE_REJECTED", 422, "The server of the URL answered {answered}."
+
+
+class SourceNotFound(SourceRejected):
+    code = "SOURCE_NOT_FOUND"
+
+
+class SourceEncoded(SafelightError):
+    code, status = "SOURCE_ENCODED", 422
+    sentence = "The server of the URL compressed its answer as `{coding}`, which was not asked for and is not read."
+
+
+class SourceInflates(SafelightError):
+    code, status = "SOURCE_INFLATES", 422
+    sentence = "The compressed answer of the URL's server grows to more than {times} times its size."
+
+
+class SourceSilent(SafelightError):
+    code, status, retryable = "SOURCE_SILENT", 504, True
+    sentence = "The server of the URL sent nothing for {seconds} seconds."
+
+
+class SourceTooSlow(SafelightError):
+    code, status, retryable = "SOURCE_TOO_SLOW", 504, True
+    sentence = "The server of the URL sends less than {rate} bytes a second."
+
+
+class FetchTimeout(SafelightError):
+    code, status, sentence = "FETCH_TIMEOUT", 504, "The file could not be fetched within {seconds} seconds."
+
+
+class FetchNotFound(SafelightError):
+    code, status, sentence = "FETCH_NOT_FOUND", 404, "There is no fetch {id}."
+
+
+class FetchEnded(SafelightError):
+    code, status, sentence = "FETCH_ENDED", 409, "The fetch {id} has already ended."
+
+
+class FetchCancelled(SafelightError):
+    code, status, sentence = "FETCH_CANCELLED", 409, "The fetch was cancelled."
+
+
+class FetchGivenUp(SafelightError):
+    code, status, sentence = "FETCH_GIVEN_UP", 422, "The fetch was given up: its worker died {times} times over it."
+
+
+class FetchesTooMany(SafelightError):
+    code, status, retryable = "FETCHES_TOO_MANY", 429, True
+    sentence = "The project has {most} fetches waiting or under way, and no more at once."
 
 
 # Images
@@ -200,6 +496,31 @@ class ImageTooLarge(SafelightError):
 
 class ImageFramesTooMany(ImageTooLarge):
     sentence = "The image has {frames} frames; the limit is {limit}."
+
+
+class ImageTooWide(ImageTooLarge):
+    code, sentence = "IMAGE_TOO_WIDE", "The image is {found} pixels wide; the limit is {limit}."
+
+
+class ImageTooHigh(ImageTooLarge):
+    code, sentence = "IMAGE_TOO_HIGH", "The image is {found} pixels high; the limit is {limit}."
+
+
+class ImageTooSmall(SafelightError):
+    code, status, sentence = "IMAGE_TOO_SMALL", 422, "The image has {found} pixels; at least {least} are wanted."
+
+
+class ImageTooNarrow(ImageTooSmall):
+    code, sentence = "IMAGE_TOO_NARROW", "The image is {found} pixels wide; at least {least} are wanted."
+
+
+class ImageTooLow(ImageTooSmall):
+    code, sentence = "IMAGE_TOO_LOW", "The image is {found} pixels high; at least {least} are wanted."
+
+
+class ImageSizeUnknown(SafelightError):
+    code, status = "IMAGE_SIZE_UNKNOWN", 422
+    sentence = "How large the picture is cannot be told, and only certain sizes are accepted here."
 
 
 class ImageMemoryExceeded(ImageTooLarge):
@@ -269,11 +590,6 @@ class InputNotMany(SafelightError):
     code, status, sentence = "INPUT_NOT_MANY", 422, "The input `{input}` of the flow takes one file only."
 
 
-class UrlInputUnsupported(SafelightError):
-    code, status = "URL_INPUT_UNSUPPORTED", 422
-    sentence = "The input `{input}` is given as a URL; send the file itself or the id of one."
-
-
 class RunNotFound(SafelightError):
     code, status, sentence = "RUN_NOT_FOUND", 404, "There is no run {id}."
 
@@ -311,6 +627,36 @@ class QueueNotFound(SafelightError):
     code, status, sentence = "QUEUE_NOT_FOUND", 404, "There is no queue `{name}`; there are {known}."
 
 
+class WebhookNotFound(SafelightError):
+    code, status, sentence = "WEBHOOK_NOT_FOUND", 404, "There is no webhook {id}."
+
+
+class WebhookExists(SafelightError):
+    code, status = "WEBHOOK_EXISTS", 409
+    sentence = "The project's webhook {id} tells this address of {event} already."
+
+
+class WebhooksTooMany(SafelightError):
+    code, status, sentence = "WEBHOOKS_TOO_MANY", 409, "A project has {most} webhooks at most."
+
+
+class WebhookFixed(SafelightError):
+    code, status = "WEBHOOK_FIXED", 409
+    sentence = "The webhook {id} is made by the settings or a flow and is changed there."
+
+
+class WebhookDisabled(SafelightError):
+    code, status, sentence = "WEBHOOK_DISABLED", 409, "The webhook {id} is disabled; enable it first."
+
+
+class DeliveryNotFound(SafelightError):
+    code, status, sentence = "DELIVERY_NOT_FOUND", 404, "There is no delivery {id}; they are kept for some days."
+
+
+class DeliveryWaiting(SafelightError):
+    code, status, sentence = "DELIVERY_WAITING", 409, "The delivery {id} is still on its way."
+
+
 class LetterNotFound(SafelightError):
     code, status, sentence = "LETTER_NOT_FOUND", 404, "The run {id} is no dead letter."
 
@@ -334,6 +680,11 @@ class FileInfected(SafelightError):
 class ScannerUnavailable(SafelightError):
     code, status, retryable = "SCANNER_UNAVAILABLE", 503, True
     sentence = "The virus scanner does not answer; try again shortly."
+
+
+class ScanTooLarge(SafelightError):
+    code, status = "SCAN_TOO_LARGE", 413
+    sentence = "The file is larger than the virus scanner is set to accept, and what was not scanned is not let in."
 
 
 class AddressRefused(SafelightError):

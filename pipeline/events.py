@@ -23,7 +23,7 @@ from redis.exceptions import TimeoutError as Unanswered
 
 from pipeline.acts import ended
 from pipeline.errors import CursorInvalid, RecordsUnavailable
-from pipeline.model import Event
+from pipeline.model import HOOK_EVENTS, Event
 
 PATIENCE = 5.0
 RETRY_AFTER = 2
@@ -40,6 +40,11 @@ REDIAL = 1.0
 _REFUSALS = re.compile(r"(?:^|[ -])(?:OOM|READONLY|MISCONF|NOREPLICAS|MASTERDOWN|CLUSTERDOWN|LOADING|BUSY) ")
 _POSITION = re.compile(r"^(\d{1,20})(?:-(\d{1,20}))?$", re.ASCII)
 
+OUTGOING = "events::outgoing"
+"""Where what webhooks tell of waits until it is dispatched; no project can have this name."""
+OUTGOING_CAP = 1_000_000
+"""Events that wait there at most, should no worker live for long."""
+
 EMIT_LUA = """
 local taken = 0
 local function take()
@@ -48,7 +53,15 @@ local function take()
 end
 
 local lasting = {}
-local function emit(type, project, subject, at, facts)
+
+-- Apart from the logs, which are cut: what leaves them is forgotten, what leaves this was dispatched.
+local function announce(id, type, project, subject, at, facts, noun)
+  redis.call('XADD', P .. OUTGOING, 'MAXLEN', '~', OUTGOING_CAP, '*', 'event', id, 'type', type, 'project', project,
+    'subject', subject, 'at', at, 'facts', facts, 'noun', noun or '')
+end
+
+-- The `noun` is what the event is about, where its record goes with the same step.
+local function emit(type, project, subject, at, facts, noun)
   local own = P .. 'subject:' .. project .. ':' .. subject
   local id = redis.call('XADD', P .. 'events:' .. project, 'MAXLEN', '~', CAP, '*',
     'type', type, 'subject', subject, 'at', at, 'facts', facts)
@@ -56,6 +69,7 @@ local function emit(type, project, subject, at, facts)
     'type', type, 'subject', subject, 'at', at, 'facts', facts)
   if not lasting[own] then redis.call('EXPIRE', own, SUBJECT_SECONDS) end
   lasting[own] = true
+  if TOLD[type] then announce(id, type, project, subject, at, facts, noun) end
   return id
 end
 
@@ -109,6 +123,9 @@ def script(client: RecordClient, prefix: str, cap: int, body: str) -> AsyncScrip
         "CAP": cap,
         "SUBJECT_CAP": SUBJECT_CAP,
         "SUBJECT_SECONDS": SUBJECT_DAYS * 86400,
+        "OUTGOING": lua_text(OUTGOING),
+        "OUTGOING_CAP": OUTGOING_CAP,
+        "TOLD": "{" + ", ".join(f"[{lua_text(type)}] = true" for type in HOOK_EVENTS) + "}",
     }
     head = "".join(f"local {name} = {value}\n" for name, value in constants.items())
     return client.register_script(head + EMIT_LUA + body)
@@ -150,7 +167,7 @@ class EventLog:
         """At most `limit` events after `from_id`, or from the start; raises `CursorInvalid`."""
         start = f"({position(from_id)}" if from_id else "-"
         entries = await self._client.xrange(self._stream(project, subject), min=start, count=limit)
-        return [_event(project, entry) for entry in entries]
+        return [event_of(project, entry) for entry in entries]
 
     async def follow(
         self, project: str, subject: str | None = None, from_id: str | None = None, idle: float = 15
@@ -170,7 +187,7 @@ class EventLog:
                     yield None
                     continue
                 for entry in _entries(answer):
-                    event = _event(project, entry)
+                    event = event_of(project, entry)
                     last = event.id
                     yield event
         finally:
@@ -200,7 +217,7 @@ class EventLog:
 
 
 class Ring:
-    """What one waits on for the end of a run: it may ring for nothing, but an end always makes it ring."""
+    """What one waits on for something to be called out: it may ring for nothing, but that always makes it ring."""
 
     def __init__(self) -> None:
         self._rung = asyncio.Event()
@@ -208,16 +225,16 @@ class Ring:
     def ring(self) -> None:
         self._rung.set()
 
-    async def wait(self) -> None:
-        """Return when it is time to look, at the latest after `LOOK_AGAIN` seconds."""
+    async def wait(self, seconds: float = LOOK_AGAIN) -> None:
+        """Return when it is time to look, at the latest after `seconds`."""
         with suppress(TimeoutError):
-            async with asyncio.timeout(LOOK_AGAIN):
+            async with asyncio.timeout(seconds):
                 await self._rung.wait()
         self._rung.clear()
 
 
 class Bell:
-    """The ends of all runs, heard over one connection for everybody in this process who waits for one."""
+    """What is called out on one channel, heard over one connection for everybody in this process who waits for it."""
 
     def __init__(self, client: RecordClient, channel: str) -> None:
         self._client = client
@@ -249,7 +266,8 @@ class Bell:
             self._standing = asyncio.get_running_loop().create_future()
             self._listening = asyncio.create_task(self._listen())
         line = self._standing
-        await asyncio.wait([line], timeout=self._client.patience)
+        if not line.done():
+            await asyncio.wait([line], timeout=self._client.patience)
         fault = line.result() if line.done() else TimeoutError()
         if fault is not None:
             raise RecordsUnavailable(retry_after=RETRY_AFTER) from fault
@@ -310,7 +328,8 @@ def _entries(answer: Any) -> list[Any]:
     return entries
 
 
-def _event(project: str, entry: Any) -> Event:
+def event_of(project: str, entry: Any) -> Event:
+    """An entry of a project's stream as the event it is."""
     entry_id, fields = entry
     return Event(
         id=entry_id.decode(),

@@ -1,16 +1,56 @@
-"""What becomes of files after they arrived: keep, delete, and the end of those that nobody came back for."""
+"""What becomes of files after they arrived: keep, edit, copy, delete, and the end of those that nobody came back for.
+
+One request at a time changes a file. Its record changes first, then the manifest beside its bytes, and only then is
+the change told of as done; a change sent again after a fault sees to the manifest too.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from datetime import datetime
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
-from pipeline.errors import FileNotFound, UploadBusy
-from pipeline.model import File, Grant, now
+from pipeline.editing import edited
+from pipeline.errors import FileNotFound, RequestInvalid, SafelightError, StorageKeyNotFound, UploadBusy
+from pipeline.labels import PLAIN, TagRule
+from pipeline.model import Edit, File, FileQuery, Grant, Intake, Upload, now
 from pipeline.records import Records
+from pipeline.settings import Settings
 from pipeline.storage.base import Storage
-from pipeline.stored import delete_bytes, write_manifest
-from pipeline.uploads import Becoming, Cleaning, Holds
+from pipeline.stored import delete_bytes, describe
+from pipeline.uploads import Becoming, Cleaning, Holds, Opening
+
+BATCH = 100
+"""Files of one batch."""
+AT_ONCE = 8
+"""Files of a batch that are worked on at the same time."""
+
+
+@dataclass(frozen=True)
+class Copying:
+    """How a copy is to differ from its source; what is None is as it was."""
+
+    storage: str | None = None
+    name: str | None = None
+    folder: str | None = None
+    store: bool | None = None
+    """None follows the project's auto_store."""
+    private: bool | None = None
+    metadata: Mapping[str, str] | None = None
+    tags: Sequence[str] | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one file of a batch: the file, or why not."""
+
+    id: str
+    file: File | None = None
+    error: SafelightError | None = None
+
+
+Act = Callable[[Grant, str], Awaitable[File]]
 
 
 class Files:
@@ -19,14 +59,18 @@ class Files:
     def __init__(
         self,
         *,
+        settings: Settings,
         records: Records,
         storages: Mapping[str, Storage],
+        opening: Opening,
         holds: Holds,
         becoming: Becoming,
         cleaning: Cleaning,
     ) -> None:
+        self._settings = settings
         self._records = records
         self._storages = storages
+        self._opening = opening
         self._holds = holds
         self._becoming = becoming
         self._cleaning = cleaning
@@ -38,24 +82,81 @@ class Files:
             raise FileNotFound(id=id)
         return file
 
+    # Changing
+
     async def keep(self, grant: Grant, id: str) -> File:
         """Store a file for good; a second time changes nothing. Raises `FileNotFound`."""
-        file = await self.get(grant, id)
-        if file.stored_at is not None:
-            return file
-        async with self._holds.of(id):
-            file = await self._records.files.store(id, now())
-            await write_manifest(self._storages[file.storage], file)
-        await self._becoming.announce(grant, file)
+        before = await self.get(grant, id)
+        file = await self._changed(grant, id, lambda: self._records.files.store(id, now()))
+        if before.stored_at is None:
+            await self._becoming.announce(grant, file)
         return file
 
+    async def unkeep(self, grant: Grant, id: str) -> File:
+        """Let a file expire after `unstored_expiry`; one that is not stored expires when it did anyway."""
+        at = await self._records.schedules.time()
+        expires = at + timedelta(seconds=self._settings.unstored_expiry)
+        return await self._changed(grant, id, lambda: self._records.files.unstore(id, at, expires))
+
+    async def edit(self, grant: Grant, id: str, edit: Edit, rule: TagRule = PLAIN) -> File:
+        """Change what a file is filed under, all of it or nothing; tags are put as `rule` has them.
+
+        Raises `FileNotFound` and what `editing.edited` does.
+        """
+        at = now()
+        return await self._changed(grant, id, lambda: self._records.files.change(id, edited(edit, at, rule), at))
+
+    async def copy(self, grant: Grant, id: str, wish: Copying | None = None) -> File:
+        """A file of its own with the same bytes and facts; bytes stay where they are within one storage if they can.
+
+        Raises `FileNotFound`, `QuotaExceeded`, what the wishes are refused for, and `StorageFull`.
+        """
+        source, wish = await self.get(grant, id), wish or Copying()
+        upload = self._opening.upload(grant, self._intake(source, wish))
+        await self._opening.begin(grant, upload)
+        try:
+            await self._copy_bytes(source, upload)
+            return await self._becoming.become(grant, self._copied(grant, source, upload))
+        except StorageKeyNotFound as cause:
+            await self._cleaning.quietly(self._forget(upload))
+            raise FileNotFound(id=id) from cause
+        except BaseException:
+            await self._cleaning.quietly(self._forget(upload))
+            raise
+
     async def delete(self, grant: Grant, id: str) -> File:
-        """Remove a file: bytes, manifest and record; raises `FileNotFound`, also the second time."""
+        """Remove a file: bytes, derivatives, manifest and record; raises `FileNotFound`, also the second time."""
         await self.get(grant, id)
         async with self._holds.of(id):
             file = await self.get(grant, id)
             await self._cleaning.to_the_end(self._remove(file))
             return file
+
+    # Many at once
+
+    async def each(self, grant: Grant, ids: Sequence[str], act: Act) -> list[Outcome]:
+        """Do `act` to up to a hundred files; what befalls one of them is told with it and stops no other."""
+        if not 0 < len(ids) <= BATCH:
+            raise RequestInvalid(reason=f"Name 1 to {BATCH} files.")
+        turns = asyncio.Semaphore(AT_ONCE)
+
+        async def one(id: str) -> Outcome:
+            async with turns:
+                return await _outcome(id, act(grant, id))
+
+        known = dict.fromkeys(ids)
+        done = dict(zip(known, await asyncio.gather(*map(one, known)), strict=True))
+        return [done[id] for id in ids]
+
+    async def each_of(
+        self, grant: Grant, query: FileQuery, act: Act, cursor: str | None = None
+    ) -> tuple[list[Outcome], str | None]:
+        """Do `act` to the next hundred files looked for, and where to go on; None when that was all of them."""
+        page = await self._records.files.find(grant.project.id, query, cursor, BATCH)
+        ids = [file.id for file in page.items]
+        return await self.each(grant, ids, act) if ids else [], page.next
+
+    # What nobody came back for
 
     async def expire(self, id: str, before: datetime) -> bool:
         """Remove a file that nobody stored by `before`; whether it was for us to do. Raises `StorageUnavailable`."""
@@ -65,16 +166,76 @@ class Files:
         """Remove an output made before `before`; whether it was for us to do. Raises `StorageUnavailable`."""
         return await self._expired(id, lambda file: file.run is not None and file.created_at < before)
 
+    async def drop_derivatives(self, id: str) -> None:
+        """Remove everything that was made of a file, which may be gone."""
+        left = await self._records.derivatives.of(id)
+        for derivative in left:
+            if storage := self._storages.get(derivative.storage):
+                await storage.delete(derivative.key)
+        await self._records.derivatives.forget(id, [derivative.key for derivative in left])
+
+    async def _changed(self, grant: Grant, id: str, change: Callable[[], Awaitable[File]]) -> File:
+        await self.get(grant, id)
+        async with self._holds.of(id):
+            file = await change()
+            await describe(self._records.files, self._storages[file.storage], file)
+            return file
+
     async def _remove(self, file: File) -> None:
+        await self.drop_derivatives(file.id)
         await delete_bytes(self._storages[file.storage], file.key)
         await self._records.files.delete(file.id)
+        await self.drop_derivatives(file.id)  # those that came meanwhile; none can be added now
 
     async def _expired(self, id: str, is_due: Callable[[File], bool]) -> bool:
         try:
-            async with self._holds.of(id):
+            async with self._holds.of(id, patience=0):
                 file = await self._records.files.get(id)
                 if due := is_due(file):
                     await self._remove(file)
                 return due
         except (UploadBusy, FileNotFound):
             return False  # in use, or another worker was faster
+
+    # Copying
+
+    def _intake(self, source: File, wish: Copying) -> Intake:
+        storage = wish.storage or source.storage
+        if storage not in self._storages:
+            raise RequestInvalid(reason=f"There is no storage named `{storage[:64]}`.")
+        return Intake(
+            name=source.name if wish.name is None else wish.name,
+            declared_type=source.mime,
+            declared_size=source.size,
+            metadata=source.metadata if wish.metadata is None else wish.metadata,
+            tags=source.tags if wish.tags is None else tuple(wish.tags),
+            folder=source.folder if wish.folder is None else wish.folder,
+            region=source.region,
+            store=wish.store,
+            private=source.private if wish.private is None else wish.private,
+            storage=storage,
+        )
+
+    async def _copy_bytes(self, source: File, upload: Upload) -> None:
+        storage = self._storages[source.storage]
+        if upload.storage == source.storage:
+            await storage.copy(source.key, upload.key)
+        else:
+            target = self._storages[upload.storage]
+            await target.put(upload.key, storage.open(source.key), source.size, source.mime)
+
+    def _copied(self, grant: Grant, source: File, upload: Upload) -> File:
+        file = self._becoming.drafted(grant, upload, source.mime, source.size, source.sha256, source.image)
+        return file.model_copy(update={"facts": source.facts, "source": source.source})
+
+    async def _forget(self, upload: Upload) -> None:
+        if not await self._becoming.is_file(upload.id):
+            await delete_bytes(self._storages[upload.storage], upload.key)
+            await self._records.uploads.delete(upload.id)
+
+
+async def _outcome(id: str, act: Awaitable[File]) -> Outcome:
+    try:
+        return Outcome(id, file=await act)
+    except SafelightError as error:
+        return Outcome(id, error=error)

@@ -10,11 +10,13 @@ import orjson
 from arq.connections import ArqRedis
 from arq.jobs import serialize_job
 
-from pipeline.model import now
+from pipeline.model import Run, now
 from pipeline.records.queue import Slip
 
 JOB_LIFE = timedelta(days=28)
 """How long the queue remembers a job; the truth is in our records, so long is harmless and short loses work."""
+RUN_FLOW = "run_flow"
+"""The job that executes one attempt of a run."""
 ERRANDS = "errands"
 """The queue of what waits for servers outside, beside those of the runs: it takes no slot of theirs."""
 
@@ -38,6 +40,12 @@ def slip(prefix: str, queue: str, job: str, name: str, arguments: Sequence[Any],
     queued = int(now().timestamp() * 1000)
     body = serialize_job(job, tuple(arguments), {}, None, queued, serializer=job_bytes)
     return Slip(queue_key(prefix, queue), name, body, int(JOB_LIFE / timedelta(milliseconds=1)), project)
+
+
+def run_slip(prefix: str, run: Run) -> Slip:
+    """The job of this attempt of a run, as arq would enqueue it."""
+    name = f"run:{run.id}:{run.attempt}"
+    return slip(prefix, run.queue, RUN_FLOW, name, (run.id, run.attempt), run.project)
 
 
 def queue_key(prefix: str, queue: str) -> str:

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Annotated, Any, Generic, Literal, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypeVar, get_args
 from uuid import uuid4
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from pipeline.units import Bytes
+from pipeline.units import Bytes, Pixels
 
 
 class Noun(BaseModel):
@@ -38,27 +38,71 @@ class Limits(Noun):
         default=100_000_000, description="Largest file in a single vendor-style direct upload."
     )
     requests_per_minute: int = Field(default=6000, ge=1)
+    fetches: int = Field(default=16, ge=1, description="Files that are got from URLs at the same time.")
+    min_file_size: Bytes = Field(
+        default=0, ge=0, description="Smallest file, in bytes; an empty one is always refused."
+    )
+    max_storage: Bytes | None = Field(
+        default=None, ge=0, description="Most bytes its files may have together; left out, no limit."
+    )
+    max_files: int | None = Field(default=None, ge=0, description="Most files it may have; left out, no limit.")
 
 
-class Route(Noun):
+class PictureLimits(Noun):
+    """How large a picture may be, as it is shown; what is left out is no limit, and other files keep to none."""
+
+    min_width: int | None = Field(default=None, ge=1)
+    max_width: int | None = Field(default=None, ge=1)
+    min_height: int | None = Field(default=None, ge=1)
+    max_height: int | None = Field(default=None, ge=1)
+    min_pixels: Pixels | None = Field(default=None, ge=1, description="Width x height.")
+    max_pixels: Pixels | None = Field(default=None, ge=1, description="Width x height x frames.")
+
+
+class Route(PictureLimits):
     """A named rule of entry."""
 
     max_size: Bytes | None = None
+    min_size: Bytes | None = Field(default=None, ge=0)
     types: tuple[str, ...] = ("*/*",)
     storage: str | None = None
     flow: str | None = None
     webhook: str | None = None
 
 
+HookEvent = Literal["file.uploaded", "file.stored", "file.deleted", "file.infected", "run.completed", "run.failed"]
+HOOK_EVENTS: tuple[HookEvent, ...] = get_args(HookEvent)
+"""What webhooks tell of."""
+
+
+HookDialect = Literal["native"]
+"""Whose words webhooks are told in."""
+Base64Secret = Annotated[str, Field(pattern=r"^(whsec_)?[A-Za-z0-9+/]{4,}={0,2}$")]
+
+
 class WebhookTarget(Noun):
     """An address that wants to hear of events."""
 
     url: str
-    secret: str | None = None
-    events: tuple[str, ...] = ()
+    secret: Base64Secret | tuple[Base64Secret, ...] | None = Field(
+        default=None, repr=False, description="Signs; several while rotating."
+    )
+    events: tuple[HookEvent, ...] = Field(default=(), description="Left out, all.")
+    dialect: HookDialect = Field(default="native", description="Whose shape and signature its messages have.")
+
+
+class Hook(Noun):
+    """An address that a request names to hear what becomes of its own file or run."""
+
+    url: str
+    events: tuple[HookEvent, ...] = ()
+    dialect: HookDialect = "native"
 
 
 SecretName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_-]{0,63}$")]
+
+
+Svg = Literal["attachment", "sanitise", "refuse"]
 
 
 class Project(Noun):
@@ -74,10 +118,18 @@ class Project(Noun):
     allow_private_urls: bool = False
     limits: Limits = Limits()
     allowed_types: tuple[str, ...] = ("*/*",)
+    svg: Svg = Field(
+        default="attachment",
+        description="What becomes of SVG files: kept as they are, freed of all that acts or reaches out, or refused.",
+    )
+    scan: bool = Field(default=False, description="Let nothing in that the virus scanner has not found clean.")
     routes: Mapping[str, Route] = {}
     workflows: Mapping[str, str] = {}
     on_upload: tuple[str, ...] = ()
     webhooks: tuple[WebhookTarget, ...] = ()
+    webhook_secret: Base64Secret | tuple[Base64Secret, ...] | None = Field(
+        default=None, repr=False, description="Signs what goes to webhooks of routes, flows and requests."
+    )
     cors_origins: tuple[str, ...] = ("*",)
     secrets: Mapping[SecretName, str] = Field(
         default={}, repr=False, description="What `{secrets.<name>}` stands for where a flow calls other servers."
@@ -88,21 +140,60 @@ class Grant(Noun):
     """What one request may do, after key, signature and expiry were checked."""
 
     project: Project
+    public: bool = Field(default=False, description="Given to whoever knows the project's public key.")
+
+    def may_name(self, flow: str) -> bool:
+        """Whether it may ask for this flow: with a secret for any, else for those that the project speaks of."""
+        project = self.project
+        spoken_of = {*project.on_upload, *project.workflows.values(), *(r.flow for r in project.routes.values())}
+        return not self.public or flow in spoken_of
 
 
-class Intake(Noun):
+class Region(Noun):
+    """The part of a picture that matters, in pixels of what is shown, from its upper left corner."""
+
+    x: int = Field(ge=0)
+    y: int = Field(ge=0)
+    width: int = Field(ge=1)
+    height: int = Field(ge=1)
+
+
+class Follow(Noun):
+    """The flow to run when an upload has become a file."""
+
+    flow: str
+    version: str | None = Field(default=None, description="The one that was active when the upload was begun.")
+    input: str | None = Field(default=None, description="The input node that gets the file; None for the first.")
+    params: Mapping[str, Any] = {}
+    metadata: Mapping[str, str] = {}
+    hook: Hook | None = None
+
+
+class Intake(PictureLimits):
     """What a request claims about a file before a byte is read."""
 
     name: str = "file"
     declared_type: str | None = None
     declared_size: int | None = Field(default=None, ge=0)
     metadata: Mapping[str, str] = {}
+    tags: tuple[str, ...] = ()
+    folder: str = Field(default="", description="Where it is filed, `a/b`; empty for the root.")
+    region: Region | None = None
+    follow: Follow | None = None
+    route: str | None = Field(default=None, description="The route it comes in by.")
+    hook: Hook | None = None
     store: bool | None = Field(default=None, description="None follows the project's auto_store.")
     private: bool = False
     types: tuple[str, ...] = Field(default=("*/*",), description="What a route or a flow accepts, beside the project.")
     max_size: int | None = Field(default=None, description="A route's or a flow's own limit, bytes.")
-    max_pixels: int | None = Field(default=None, description="A flow's own limit, width x height x frames.")
+    min_size: int | None = Field(default=None, ge=0, description="Fewest bytes.")
     storage: str | None = None
+    source: str | None = Field(default=None, description="The URL it is fetched from.")
+    may_be_empty: bool = Field(default=False, description="Whether a file without bytes is one.")
+    dialect: str = Field(default="native", description="Whose API it came by.")
+    marks: Mapping[str, str] = Field(
+        default={}, description="What its dialect answers with later; an upload that has any is known until it expires."
+    )
 
 
 # Bytes
@@ -116,9 +207,40 @@ class Upload(Noun):
     storage: str
     key: str = Field(description="Where the finished bytes will lie in the storage.")
     intake: Intake
+    way: Literal["append", "parts", "put"] = Field(default="append", description="How its bytes come.")
+    part_size: int | None = Field(default=None, description="Of every part but the last, bytes.")
+    run: str | None = Field(default=None, description="The id of the run that follows it, fixed from the beginning.")
+    piece: bool = Field(
+        default=False, description="Whether it is only to be joined with others and never a file itself."
+    )
     offset: int = Field(default=0, ge=0)
     created_at: datetime = Field(default_factory=now)
     expires_at: datetime
+
+
+FetchStatus = Literal["waiting", "progress", "success", "error", "cancelled"]
+
+
+class Fetch(Noun):
+    """A file that is got from a URL; it becomes a File, or nothing."""
+
+    id: str = Field(default_factory=new_id)
+    project: str
+    url: str
+    name: str | None = Field(default=None, description="None for what its server or its address calls it.")
+    intake: Intake
+    save: bool = Field(default=False, description="Whether its URL is remembered, so that it need not be got again.")
+    reuse: bool = Field(default=False, description="Whether a stored file with the same bytes is taken in its place.")
+    run: str | None = Field(default=None, description="The run that waits for it.")
+    status: FetchStatus = "waiting"
+    done: int = Field(default=0, description="Bytes that have come.")
+    total: int | None = Field(default=None, description="Bytes that are to come, when that is known.")
+    upload: str | None = Field(default=None, description="The upload that the latest try fills.")
+    file: str | None = Field(default=None, description="The file it became.")
+    error: Problem | None = None
+    tries: int = Field(default=0, description="How often it was begun.")
+    created_at: datetime = Field(default_factory=now)
+    ended_at: datetime | None = None
 
 
 class Place(Noun):
@@ -157,21 +279,46 @@ class File(Noun):
     sha256: str
     image: ImageFacts | None = None
     metadata: Mapping[str, str] = {}
+    tags: tuple[str, ...] = ()
+    folder: str = Field(default="", description="Where it is filed, `a/b`; empty for the root.")
+    region: Region | None = None
+    source: str | None = Field(default=None, description="The URL it was fetched from.")
     private: bool = False
     created_at: datetime = Field(default_factory=now)
+    updated_at: datetime | None = Field(default=None, description="When something beside its bytes was changed last.")
     stored_at: datetime | None = Field(default=None, description="None until kept; such a file expires.")
     expires_at: datetime | None = None
     run: str | None = Field(default=None, description="The run that made it, for outputs.")
     path: str | None = Field(default=None, description="The path its save node gave it.")
+    follow: str | None = Field(default=None, description="The run that was started with it.")
+    route: str | None = Field(default=None, description="The route it came in by.")
+    hook: Hook | None = None
     facts: Mapping[str, Any] = Field(default={}, description="What flows found out about it, by type of node.")
 
 
-class Group(Noun):
-    """A fixed ordered list of Files."""
+class Edit(Noun):
+    """What is to be changed of a file; what is not given stays as it is."""
 
-    id: str
+    name: str | None = None
+    folder: str | None = Field(default=None, description="Empty, or `/`, is the root.")
+    tags: tuple[str, ...] | None = Field(default=None, description="These and no others.")
+    add_tags: tuple[str, ...] = ()
+    remove_tags: tuple[str, ...] = Field(default=(), description="Before others are added.")
+    metadata: Mapping[str, str] | None = Field(default=None, description="This and nothing else.")
+    merge_metadata: Mapping[str, str | None] = Field(default={}, description="Key by key; None removes one.")
+    private: bool | None = None
+    region: Region | None = Field(default=None, description="Given as None it is removed.")
+
+
+class Group(Noun):
+    """A fixed ordered list of Files, in which a File may come more than once."""
+
+    id: str = Field(description="A UUID, `~` and how many files it has.")
     project: str
     files: tuple[str, ...]
+    effects: tuple[str, ...] = Field(
+        default=(), description="What a dialect does to each when it is delivered; empty when to none."
+    )
     created_at: datetime = Field(default_factory=now)
 
 
@@ -248,6 +395,13 @@ class Try(Noun):
     error: Problem | None = None
 
 
+class Remote(Noun):
+    """A file that lies elsewhere, and what it is to be called here; None for what its server calls it."""
+
+    url: str
+    name: str | None = None
+
+
 class Run(Noun):
     """One execution of one flow version on given inputs."""
 
@@ -262,9 +416,13 @@ class Run(Noun):
     started_at: datetime | None = None
     finished_at: datetime | None = None
     attempt: int = Field(default=1, ge=1)
-    inputs: Mapping[str, tuple[str, ...]] = Field(description="Input node -> ids of its files.")
+    inputs: Mapping[str, tuple[str, ...]] = Field(
+        description="Input node -> ids of its files; in the place of one that is being fetched, the id of its fetch."
+    )
+    fetches: Mapping[str, Remote] = Field(default={}, description="What was to be fetched for it, by fetch.")
     params: Mapping[str, Any] = {}
     metadata: Mapping[str, str] = {}
+    hook: Hook | None = None
     nodes: Mapping[str, NodeState] = {}
     outputs: tuple[Output, ...] = ()
     facts: Mapping[str, Any] = Field(default={}, description="What its fact nodes found, by node.")
@@ -317,6 +475,77 @@ class Event(Noun):
     facts: Mapping[str, Any] = {}
 
 
+HookOrigin = Literal["api", "settings", "route", "flow", "request"]
+
+
+class HookSecret(Noun):
+    """What signs messages, for ever or until it was rotated away."""
+
+    value: str = Field(repr=False)
+    until: datetime | None = None
+
+
+class Webhook(Noun):
+    """An address that is told of events, wherever that was said."""
+
+    id: str = Field(default_factory=new_id)
+    project: str
+    url: str
+    events: tuple[HookEvent, ...] = Field(default=(), description="Empty for all.")
+    dialect: HookDialect = "native"
+    secrets: tuple[HookSecret, ...] = Field(default=(), repr=False, description="The newest first; none: unsigned.")
+    description: str = ""
+    origin: HookOrigin = "api"
+    number: int = Field(default=0, description="Of those made over the API, for vendors whose ids are numbers.")
+    created_at: datetime = Field(default_factory=now)
+    updated_at: datetime = Field(default_factory=now)
+
+    def wants(self, type: str) -> bool:
+        return not self.events or type in self.events
+
+
+class HookStanding(Noun):
+    """How a webhook fares."""
+
+    disabled_at: datetime | None = None
+    reason: Literal["asked", "gone", "failing"] | None = Field(default=None, description="Why it is told nothing.")
+    failing_since: datetime | None = Field(default=None, description="The first failure since the last success.")
+    failures: int = Field(default=0, description="Tries that failed since the last success.")
+    delivered_at: datetime | None = None
+
+
+class DeliveryTry(Noun):
+    """One time that a message was sent."""
+
+    at: datetime
+    ms: float
+    status: int | None = Field(default=None, description="What the receiver answered.")
+    error: Problem | None = None
+
+
+DeliveryStatus = Literal["waiting", "delivered", "failed"]
+
+
+class Delivery(Noun):
+    """One message on its way to one webhook."""
+
+    id: str
+    project: str
+    webhook: str
+    url: str = Field(description="Where it was meant to go when it came to be.")
+    dialect: HookDialect = "native"
+    origin: HookOrigin = "api"
+    event: str = Field(description="Id of the event in its project's log.")
+    type: str
+    subject: str
+    created_at: datetime = Field(default_factory=now)
+    status: DeliveryStatus = "waiting"
+    round: int = Field(default=1, description="Counts replays, from 1.")
+    tries: int = Field(default=0, description="Of this round.")
+    next_at: datetime | None = Field(default=None, description="When it is tried again.")
+    history: tuple[DeliveryTry, ...] = Field(default=(), description="The last tries, the oldest first.")
+
+
 class WorkerBeat(Noun):
     """One worker process as its last heartbeat tells."""
 
@@ -345,6 +574,60 @@ class Answer(Noun):
 # Lists
 
 T = TypeVar("T")
+FileSort = Literal["created", "name", "size"]
+
+
+class FileQuery(Noun):
+    """Which files are looked for: those that fulfil all of it; a field left out asks for nothing."""
+
+    tags: tuple[str, ...] = Field(default=(), description="Every one of them.")
+    any_tags: tuple[str, ...] = Field(default=(), description="At least one of them.")
+    folder: str | None = Field(default=None, description="Just this folder, empty for the root.")
+    below: str | None = Field(default=None, description="This folder and all in it.")
+    types: tuple[str, ...] = Field(default=(), description="One of them; `image/*` is every picture.")
+    name: str | None = Field(default=None, description="The whole name, without regard to case.")
+    prefix: str | None = Field(default=None, description="How the name begins.")
+    part: str | None = Field(default=None, description="What the name has in it.")
+    min_size: int | None = None
+    max_size: int | None = None
+    since: datetime | None = Field(default=None, description="Created then or later.")
+    before: datetime | None = Field(default=None, description="Created earlier.")
+    stored: bool | None = None
+    private: bool | None = None
+    made: bool | None = Field(default=None, description="Whether a run made it.")
+    metadata: Mapping[str, str] = {}
+    sha256: str | None = None
+
+
+class Sum(Noun):
+    """How many files there are, and their bytes."""
+
+    files: int = 0
+    bytes: int = 0
+
+
+class Usage(Sum):
+    """What a project has in its storages; a double is a file of whose bytes there is another one."""
+
+    doubles: Sum = Sum()
+    storages: Mapping[str, Sum] = {}
+
+
+class Double(Noun):
+    """Files of the same bytes."""
+
+    sha256: str
+    size: int = Field(description="Of each, bytes.")
+    count: int
+    files: tuple[str, ...] = Field(description="Ids of the first of them.")
+
+
+class Derivative(Noun):
+    """Bytes that were made of a file, can be made again, and go with it."""
+
+    storage: str
+    key: str
+    size: int = 0
 
 
 class Page(Noun, Generic[T]):

@@ -37,7 +37,7 @@ from yarl import URL
 
 from pipeline import sniff
 from pipeline.calls import Call, Enclosure, Form, Reply, Seal
-from pipeline.dialing import ANYWHERE, OUTSIDE, Guard, Refusal
+from pipeline.dialing import ANYWHERE, OUTSIDE, Guard, is_refused
 from pipeline.errors import AddressRefused, AnswerInvalid, CallFailed, CallRejected, NodeInvalid
 from pipeline.model import now
 
@@ -70,6 +70,22 @@ class Outbound:
         for session in self._sessions.values():
             await session.close()
 
+    def guard(self, private: bool) -> Guard:
+        """Which addresses may be dialled for who may reach private ones, or may not."""
+        return self._guards[private]
+
+    @asynccontextmanager
+    async def asked(self, url: URL, *, private: bool = False) -> AsyncIterator[ClientResponse]:
+        """The answer to a GET as it begins, whatever its status; no redirect is followed.
+
+        Raises what aiohttp does; who calls bounds the wait, and says of a fault no more than `unspoken` does.
+        """
+        async with self._sessions[private].get(url, allow_redirects=False) as response:
+            try:
+                yield response
+            finally:
+                response.close()  # what was not read is not waited for
+
     async def send(self, call: Call, folder: Path, *, private: bool = False) -> Reply:
         """Make the call; the answer, when there is room for one, lies in a new file of `folder`.
 
@@ -81,7 +97,7 @@ class Outbound:
             async with asyncio.timeout(call.within):
                 return await self._sent(call, folder, private)
         except ClientError as fault:
-            raise _told(fault, private) from _unspoken(fault)
+            raise _told(fault, private) from unspoken(fault)
         except TimeoutError:
             raise CallFailed(reason=f"it did not end within {call.within:g} seconds") from None
 
@@ -231,7 +247,7 @@ def _too_long(room: int) -> AnswerInvalid:
 def _told(fault: ClientError, private: bool) -> AddressRefused | CallFailed:
     """What may be said of a fault; whether a name exists inside is not, where inside is not to be reached."""
     cause = fault.os_error if isinstance(fault, ClientConnectorError) else None
-    if isinstance(fault, InvalidURL) or isinstance(cause, Refusal):
+    if isinstance(fault, InvalidURL) or is_refused(cause):
         return AddressRefused()
     if isinstance(fault, ClientConnectorDNSError) and not private and getattr(cause, "errno", 0) in NO_SUCH_NAME:
         return AddressRefused()
@@ -242,7 +258,9 @@ def _told(fault: ClientError, private: bool) -> AddressRefused | CallFailed:
     return CallFailed(reason="the connection was lost")
 
 
-def _unspoken(fault: ClientError) -> OSError:
+def unspoken(fault: ClientError) -> OSError:
     """The fault for the log, without the words of the library, which may quote the URL."""
     cause = fault.os_error if isinstance(fault, ClientConnectorError) else fault
-    return cause if isinstance(cause, Refusal) else OSError(type(cause).__name__, getattr(cause, "errno", None))
+    if isinstance(cause, OSError) and is_refused(cause):
+        return cause
+    return OSError(type(cause).__name__, getattr(cause, "errno", None))

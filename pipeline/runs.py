@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
 import structlog
 
 from pipeline.errors import (
+    FetchesTooMany,
     FileNotFound,
     FlowNotFound,
     FlowPaused,
@@ -26,17 +27,16 @@ from pipeline.errors import (
     SafelightError,
 )
 from pipeline.events import EventLog
+from pipeline.feeding import Feeding, Given, renewed
 from pipeline.flows import FlowRegistry
 from pipeline.graph.flow import Flow
-from pipeline.jobs import slip
+from pipeline.jobs import run_slip
 from pipeline.letters import DeadLetters
 from pipeline.model import ENDED, Checkpoint, File, Grant, NodeState, Page, Queue, Run, RunStatus, new_id, now
 from pipeline.records import Records
-from pipeline.records.queue import Slip
 from pipeline.storage.base import Storage
 from pipeline.stored import delete_bytes
 
-JOB = "run_flow"
 STRANDED_AFTER = timedelta(seconds=30)
 RECOVER_BATCH = 500
 PURGE_BATCH = 200
@@ -45,12 +45,6 @@ LOOK_AGAIN = 0.1
 """Seconds between two looks at what is still running in a queue that is drained."""
 
 log = structlog.stdlib.get_logger(__name__)
-
-
-def job_slip(prefix: str, run: Run) -> Slip:
-    """The job of this attempt of a run, as arq would enqueue it."""
-    name = f"run:{run.id}:{run.attempt}"
-    return slip(prefix, run.queue, JOB, name, (run.id, run.attempt), run.project)
 
 
 def run_folder(run: Run) -> str:
@@ -68,12 +62,14 @@ class Runs:
         records: Records,
         events: EventLog,
         flows: FlowRegistry,
+        feeding: Feeding,
         storages: Mapping[str, Storage],
         prefix: str,
     ) -> None:
         self._records = records
         self._events = events
         self._flows = flows
+        self._feeding = feeding
         self._storages = storages
         self._prefix = prefix
         self.letters = DeadLetters(records, self.retry)
@@ -82,7 +78,7 @@ class Runs:
         self,
         grant: Grant,
         flow_id: str,
-        inputs: Mapping[str, Sequence[str]],
+        inputs: Mapping[str, Sequence[Given]],
         params: Mapping[str, Any] | None = None,
         metadata: Mapping[str, str] | None = None,
         version: str | None = None,
@@ -92,16 +88,19 @@ class Runs:
     ) -> Run:
         """Start a flow on files, given by their ids for each input node; without `version`, the active one.
 
-        With `id`, the run gets it, and a second start with the same id starts nothing. `trace` is the traceparent that
-        its spans continue.
+        Files given by URL are fetched first, while the run is `waiting`; one that cannot be had fails it. With `id`
+        the run gets it, and a second start with the same id starts nothing. `trace` is the traceparent that its spans
+        continue.
 
         Raises `FlowNotFound`, `FlowVersionNotFound`, `FlowPaused`, `InputUnknown`, `InputMissing`, `FileNotFound`,
-        `TypeNotAllowed`, `FileTooLarge`, `ImageTooLarge` or `ParamsInvalid`.
+        `TypeNotAllowed`, `FileTooLarge`, `ImageTooLarge`, `ParamsInvalid`, `UrlInvalid`, `AddressRefused`
+        or `FetchesTooMany`.
         """
         flow = await self.flow(flow_id, version)
         check_inputs(flow, inputs)
         checked = flow.check_params(dict(params or {}))
-        for file in await self._files(grant, inputs):
+        placed, fetches = await self._feeding.place(grant, flow, inputs, metadata or {})
+        for file in await self._files(grant, placed, fetches):
             flow.accept.check(file)
         run = Run(
             id=id or new_id(),
@@ -110,14 +109,25 @@ class Runs:
             flow=flow.id,
             version=flow.version,
             queue=queue or flow.queue,
-            inputs={name: tuple(ids) for name, ids in inputs.items() if ids},
+            inputs=placed,
+            fetches=fetches,
+            status="waiting" if fetches else "queued",
             params=checked,
             metadata=metadata or {},
             nodes={id: NodeState(type=node.type) for id, node in flow.nodes.items()},
         )
-        if not await self._records.runs.create(run, job_slip(self._prefix, run)):
+        if not await self._records.runs.create(run, None if fetches else run_slip(self._prefix, run)):
             log.warning("enqueue_postponed", run=run.id)
+        if fetches:
+            await self._fetch(grant, flow, run)
         return run
+
+    async def _fetch(self, grant: Grant, flow: Flow, run: Run) -> None:
+        try:
+            await self._feeding.begin(grant, flow, run)
+        except FetchesTooMany:
+            await self.cancel(grant, run.id)
+            raise
 
     async def flow(self, flow_id: str, version: str | None = None) -> Flow:
         """The flow that a start would run; raises `FlowNotFound`, `FlowVersionNotFound` or `FlowPaused`."""
@@ -149,7 +159,9 @@ class Runs:
     async def cancel(self, grant: Grant, id: str) -> Run:
         """End a run that has not ended; its worker notices within about a second. Raises `RunNotFound`, `RunEnded`."""
         await self.get(grant, id)
-        return await self._records.runs.cancel(id, now())
+        run = await self._records.runs.cancel(id, now())
+        await self._feeding.stop(run)
+        return run
 
     async def purge(self, queue: Queue) -> int:
         """Cancel every run of any project that waits in this queue, some hundred at a time; returns how many."""
@@ -179,8 +191,11 @@ class Runs:
         earlier = await self.get(grant, id)
         outputs = await self._records.files.get_many([output.id for output in earlier.outputs])
         kept = [] if resume else await self._records.runs.kept(id)
-        run = await self._records.runs.retry(id, now(), resume)
-        await self._enqueue(run)
+        run = await self._records.runs.retry(id, now(), resume, renewed(earlier))
+        if run.status == "waiting":
+            await self._feeding.begin(grant, await self._flows.get(run.flow, run.version), run)
+        else:
+            await self._enqueue(run)
         for checkpoint in kept:
             await self._delete_kept(checkpoint)
         for file in outputs:
@@ -202,7 +217,12 @@ class Runs:
         return await self.get(grant, id)
 
     async def recover(self) -> int:
-        """Enqueue again every run that has been queued for a while; a job the queue still has is left alone."""
+        """Enqueue again every run that has been queued for a while; a job the queue still has is left alone.
+
+        What waits for a while for files that are fetched is looked after likewise.
+        """
+        for run in await self._records.runs.stranded(now() - STRANDED_AFTER, RECOVER_BATCH, "waiting"):
+            await self._feeding.recover(run)
         stranded = await self._records.runs.stranded(now() - STRANDED_AFTER, RECOVER_BATCH)
         return sum([await self._enqueue(run) for run in stranded])
 
@@ -215,8 +235,11 @@ class Runs:
             except SafelightError as error:
                 log.warning("on_upload_refused", flow=flow_id, file=file.id, code=error.code, reason=error.message)
 
-    async def _files(self, grant: Grant, inputs: Mapping[str, Sequence[str]]) -> Sequence[File]:
-        ids = list(dict.fromkeys(id for group in inputs.values() for id in group))
+    async def _files(
+        self, grant: Grant, inputs: Mapping[str, Sequence[str]], apart: Container[str] = ()
+    ) -> Sequence[File]:
+        """The files with these ids, but for those set `apart`; raises `FileNotFound`."""
+        ids = list(dict.fromkeys(id for group in inputs.values() for id in group if id not in apart))
         found: list[File] = []
         for id, file in zip(ids, await self._records.files.get_many(ids), strict=True):
             if file is None or file.project != grant.project.id:
@@ -227,7 +250,7 @@ class Runs:
     async def _enqueue(self, run: Run) -> bool:
         """Whether the queue took a new job; a queue that cannot be reached gets it from `recover` later."""
         try:
-            return await self._records.runs.enqueue(job_slip(self._prefix, run))
+            return await self._records.runs.enqueue(run_slip(self._prefix, run))
         except Exception:  # the run is on record, so whatever ails the queue must not be told as a refusal
             log.warning("enqueue_postponed", run=run.id, exc_info=True)
             return False
@@ -246,7 +269,7 @@ class Runs:
             log.warning("output_left_behind", file=file.id, key=file.key, code=error.code)
 
 
-def check_inputs(flow: Flow, inputs: Mapping[str, Sequence[str]]) -> None:
+def check_inputs(flow: Flow, inputs: Mapping[str, Sequence[Given]]) -> None:
     """Raise `InputUnknown` or `InputMissing` unless `inputs` are what the flow's input nodes ask for."""
     for name, ids in inputs.items():
         if name not in flow.inputs:

@@ -32,6 +32,7 @@ COMMON_ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
 OTHER_VARIABLES = {"SAFELIGHT_CONFIG", "SAFELIGHT_URL", "SAFELIGHT_API_KEY"}
 """Variables that are no settings: the path of the file, and what the command line speaks to."""
 CONFIG_NAME = "safelight.yaml"
+SCANNER = r"^(tcp://[^/\s:@?#]+:\d{1,5}|tcp://\[[0-9a-fA-F:.]+\]:\d{1,5}|unix:///\S+)$"
 STORAGE_SCHEMES = ("file", "s3", "memory")
 FACE_MODELS = (".onnx", ".xml")
 
@@ -104,6 +105,13 @@ class Settings(BaseSettings):
     )
     projects: Mapping[str, Project] = Field(default={}, description="Project id -> its keys, limits, routes, ...")
     upload_expiry: Seconds = Field(default=86_400, gt=0, description="How long an unfinished upload is kept.")
+    upload_url_expiry: Seconds = Field(
+        default=3600, gt=0, le=604_800, description="How long presigned addresses of parts and files take bytes."
+    )
+    resumable_draft: bool = Field(
+        default=False,
+        description="Whether `/tus` speaks the IETF's draft of resumable uploads too, without Tus-Resumable.",
+    )
     unstored_expiry: Seconds = Field(default=86_400, gt=0, description="How long a file that nobody stored is kept.")
     output_retention: Seconds | None = Field(
         default=None, gt=0, description="How long outputs of runs are kept; left out, for good."
@@ -116,8 +124,28 @@ class Settings(BaseSettings):
     letter_ttl: Seconds = Field(default=2_592_000, gt=0, description="How long dead letters are kept.")
     run_retention: Seconds = Field(default=2_592_000, gt=0, description="How long a run that ended is remembered.")
     event_retention: Seconds = Field(default=604_800, gt=0, description="How long events are kept in a project's log.")
+    webhook_retries: tuple[Seconds, ...] = Field(
+        default=(5, 30, 120, 600, 3600, 10_800, 28_800, 57_600),
+        description="Pauses between the tries of a delivery, each made up to a fifth longer or shorter.",
+    )
+    webhook_timeout: Seconds = Field(default=10, gt=0, le=60, description="How long a webhook may take to answer.")
+    webhook_patience: Seconds = Field(
+        default=259_200, gt=0, description="Without any success for so long, a webhook is disabled when it fails again."
+    )
+    delivery_retention: Seconds = Field(default=604_800, gt=0, description="How long deliveries are kept to look at.")
     orphan_grace: Seconds = Field(
         default=86_400, gt=0, description="Age from which bytes that belong to nothing are removed."
+    )
+    scanner: str | None = Field(
+        default=None,
+        pattern=SCANNER,
+        description="Where the ClamAV daemon listens that looks at files of projects with `scan: true`: "
+        "tcp://host:port or unix:///path.",
+    )
+    scanner_limit: Bytes | None = Field(
+        default=None,
+        gt=0,
+        description="Its StreamMaxLength: larger files that are to be scanned are refused before they are sent.",
     )
     body_timeout: Seconds = Field(default=60, gt=0, description="Longest silence while a body arrives.")
     allowed_formats: tuple[Format, ...] = Field(
@@ -151,6 +179,11 @@ class Settings(BaseSettings):
     node_timeout: Seconds = Field(default=120, gt=0, description="Longest time one node may take.")
     worker_slots: int = Field(
         default_factory=lambda: max(2, _cpus()), ge=1, le=1024, description="Runs a worker works on at once."
+    )
+    fetch_timeout: Seconds = Field(default=600, gt=0, description="Longest time a file may take to come from its URL.")
+    fetch_retention: Seconds = Field(default=86_400, gt=0, description="How long a fetch that ended is remembered.")
+    errand_slots: int = Field(
+        default=32, ge=1, le=1024, description="Fetches and deliveries a worker waits for at once, beside its runs."
     )
     worker_queues: tuple[Queue, ...] = Field(
         default=QUEUES, min_length=1, description="Queues a worker serves, in order of preference."
@@ -382,6 +415,9 @@ def _disagreements(merged: Mapping[str, Any]) -> Iterator[Fault]:
             hint = "Letters, digits, `_` and `-`, 64 at most."
             yield Fault(place, "NAME_INVALID", f"`{shown(name)}` cannot be the id of a project.", hint, key=True)
         yield from _wrong_project(place, project if isinstance(project, dict) else {}, storages)
+        if isinstance(project, dict) and project.get("scan") is True and not merged.get("scanner"):
+            hint = "Set `scanner` to where clamd listens, such as unix:///run/clamav/clamd.ctl."
+            yield Fault((*place, "scan"), "SCANNER_MISSING", "There is no virus scanner to scan files.", hint)
     yield from _shared_keys(projects)
 
 
@@ -442,7 +478,7 @@ def _keys(name: str, project: dict[str, Any]) -> Iterator[tuple[Place, str]]:
 # Showing
 
 
-SECRETS = {"secret_key", "api_keys", "admin_keys", "secret", "secrets"}
+SECRETS = {"secret_key", "api_keys", "admin_keys", "secret", "secrets", "webhook_secret"}
 _SECRET_WORD = re.compile(r"secret|password|token|key", re.IGNORECASE)
 
 

@@ -216,6 +216,19 @@ def allowed(found: str, patterns: Sequence[str]) -> bool:
     return any(pattern in ("*/*", "*", f"{main}/*", found) for pattern in map(canonical, patterns))
 
 
+def may_be_allowed(declared: str, patterns: Sequence[str]) -> bool:
+    """Whether bytes that agree with what the sender `declared` can be of a type that is allowed by `patterns`."""
+    claim = canonical(declared)
+    kind = _kind(claim)
+    if kind is None or allowed(claim, patterns):
+        return True
+    for pattern in map(canonical, patterns):
+        # Of the types that are of no kind only some that are of any application can come of such a claim.
+        if _kind(pattern) == kind or (_kind(pattern) is None and pattern.partition("/")[0] in ("*", "application")):
+            return True
+    return False
+
+
 def agrees(declared: str | None, found: str) -> bool:
     """Whether the bytes, recognised as `found`, can be what the sender `declared`.
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pipeline.errors import StorageFull
 from pipeline.model import File, new_id
+from pipeline.records.files import Files
 from pipeline.storage.base import Storage
 
 MANIFEST = ".json"
@@ -50,6 +51,21 @@ async def write_manifest(storage: Storage, file: File) -> None:
     """Put the File beside its bytes as `<key>.json`, from which every record can be rebuilt."""
     text = file.model_dump_json().encode()
     await storage.put(file.key + MANIFEST, _once(text), len(text), "application/json")
+
+
+async def describe(files: Files, storage: Storage, file: File) -> None:
+    """Put the newest that is on record of a file beside its bytes, also when others change it meanwhile."""
+    while True:
+        await write_manifest(storage, file)
+        newest = await files.get(file.id)
+        if newest == file:
+            return
+        file = newest
+
+
+def derivative_key(file: File, name: str) -> str:
+    """Where something made of a file, that can be made again, is to lie; the sweep of orphans knows the form."""
+    return f"{file.project}/derived/{file.id[:2]}/{file.id}/{name}"
 
 
 async def delete_bytes(storage: Storage, key: str) -> None:

@@ -38,6 +38,8 @@ BATCH = 100
 MOST = 1000
 """What one sweep removes, or fails to, before it lets others have their turn."""
 MOST_EVENTS = 50_000
+MOST_COUNTS = 50
+"""Steps of counting that one sweep takes for each project."""
 MOST_KEYS = 10_000
 """Keys of one storage that one sweep looks at."""
 AT_ONCE = 8
@@ -48,7 +50,7 @@ START = datetime(1970, 1, 1, tzinfo=UTC)
 
 _ID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 _KEY = re.compile(
-    rf"[^/]+/(?:files/[0-9a-f]{{2}}/(?P<file>{_ID})/[^/]+|runs/(?P<run>{_ID})(?:-(?P<attempt>\d+))?(?:\.\d+)?/.+)"
+    rf"[^/]+/(?:files/[0-9a-f]{{2}}/(?P<file>{_ID})/[^/]+|derived/[0-9a-f]{{2}}/(?P<origin>{_ID})/.+|runs/(?P<run>{_ID})(?:-(?P<attempt>\d+))?(?:\.\d+)?/.+)"
 )
 _RUN_FOLDER = re.compile(rf"run-(?P<run>{_ID})-(?P<attempt>\d+)-[0-9a-f]+")
 _COPY = re.compile(_ID)
@@ -113,7 +115,7 @@ class Sweeps:
         before = await self._ago(self._settings.output_retention)
         places = await self._records.sweeps.places("outputs")
         swept = Swept()
-        for project in self._settings.projects:
+        for project in await self._projects(dry):
             swept += await self._outputs_of(project, before, places.get(project), dry)
         return swept
 
@@ -138,10 +140,10 @@ class Sweeps:
         return Swept(gone=gone)
 
     async def events(self, dry: bool = False) -> Swept:
-        """Forget events older than `event_retention`."""
+        """Forget events older than `event_retention`, also of projects that are no longer in the settings."""
         before = await self._ago(self._settings.event_retention)
         swept = Swept()
-        for project in ("", *self._settings.projects):
+        for project in await self._projects(dry):
             swept += await self._events_of(project, before, dry)
         return swept
 
@@ -152,6 +154,13 @@ class Sweeps:
         swept = Swept()
         for name in self._storages:
             swept += await self._reached(name, self._orphans_of(name, before, places.get(name), dry))
+        return swept
+
+    async def usage(self, dry: bool = False) -> Swept:
+        """Count the files of every project anew, put sums and indexes right, and remove entries without a file."""
+        swept = Swept()
+        for project in () if dry else self._settings.projects:
+            swept += await self._counted(project)
         return swept
 
     async def staged(self, dry: bool = False) -> Swept:
@@ -254,6 +263,13 @@ class Sweeps:
                 return swept + Swept(more=True)
         return swept
 
+    async def _projects(self, dry: bool) -> Sequence[str]:
+        """Those of the settings, the one without a name, and those that were in them once and have something left."""
+        ours = {"", *self._settings.projects}
+        if not dry:
+            await self._records.retention.note_projects(self._settings.projects)
+        return sorted(ours | await self._records.retention.noted_projects())
+
     async def _events_of(self, project: str, before: datetime, dry: bool) -> Swept:
         if dry:
             return Swept(gone=await self._records.retention.old_events(project, before, self._settings.event_cap))
@@ -262,7 +278,22 @@ class Sweeps:
             gone += trimmed
             if gone >= MOST_EVENTS:
                 return Swept(gone=gone, more=True)
+        if project and project not in self._settings.projects:
+            await self._records.retention.leave(project)
         return Swept(gone=gone)
+
+    async def _counted(self, project: str) -> Swept:
+        swept = Swept()
+        for _ in range(MOST_COUNTS):
+            counted = await self._records.usage.count(project)
+            swept += Swept(gone=counted.wrong)
+            for id in counted.bare:
+                await self._tried(id, self._records.files.shelve(id))
+            if counted.done:
+                if counted.wrong:
+                    log.warning("usage_put_right", project=project)
+                return swept
+        return swept + Swept(more=True)
 
     # Bytes without a record
 
@@ -290,7 +321,7 @@ class Sweeps:
         # In this order: what an upload or a run turns into is a file by the time it is asked for.
         arriving = await self._records.uploads.known([one.file for one in found if one.file])
         standing = await self._standing([one.run for one in found if one.run])
-        owned = await self._owned(name, found)
+        owned = await self._owned(name, [one for one in found if not one.origin]) | await self._derived(name, found)
         swept = Swept()
         for one in found:
             if one.key not in owned and one.file not in arriving and not one.may_come(standing):
@@ -307,11 +338,24 @@ class Sweeps:
             if file is not None and (file.storage, file.key) == (name, base)
         }
 
+    async def _derived(self, name: str, found: Sequence[_Found]) -> set[str]:
+        """Those of the keys that are listed as made of a file on record."""
+        origins = list(dict.fromkeys(one.origin for one in found if one.origin))
+        files = await self._records.files.get_many(origins)
+        there = [id for id, file in zip(origins, files, strict=True) if file is not None]
+        listed = [one for id in there for one in await self._records.derivatives.of(id)]
+        return {derivative.key for derivative in listed if derivative.storage == name}
+
     async def _orphan(self, name: str, one: _Found, standing: Mapping[str, Standing], dry: bool) -> Swept:
         storage = self._storages[name]
         if one.run not in standing and await self._is_described(storage, one):
             return Swept(spared=1)
-        return Swept(gone=1) if dry else await self._tried(one.key, storage.delete(one.key))
+        return Swept(gone=1) if dry else await self._tried(one.key, self._take_away(storage, one))
+
+    async def _take_away(self, storage: Storage, one: _Found) -> None:
+        await storage.delete(one.key)
+        if one.origin:
+            await self._records.derivatives.forget(one.origin, [one.key])
 
     async def _is_described(self, storage: Storage, one: _Found) -> bool:
         """Whether bytes and manifest lie beside each other, so that there was a record once, or is to be one."""
@@ -362,6 +406,7 @@ SWEEPS: Mapping[str, Callable[[Sweeps, bool], Awaitable[Swept]]] = {
     "letters": Sweeps.letters,
     "events": Sweeps.events,
     "orphans": Sweeps.orphans,
+    "usage": Sweeps.usage,
     "staged": Sweeps.staged,
     "folders": Sweeps.folders,
 }
@@ -369,21 +414,27 @@ SWEEPS: Mapping[str, Callable[[Sweeps, bool], Awaitable[Swept]]] = {
 
 @dataclass(frozen=True)
 class _Found:
-    """A key of a storage, and whose it is by its form: of the upload or file `file`, of an attempt of the run `run`."""
+    """A key of a storage, and whose it is by its form.
+
+    It is of the upload or file `file`, made of the file `origin`, or of an attempt of the run `run`.
+    """
 
     key: str
     file: str | None = None
+    origin: str | None = None
     run: str | None = None
     attempt: int = 1
 
     @classmethod
     def of(cls, key: str) -> _Found:
         match = _KEY.fullmatch(key)
-        return cls(key, match["file"], match["run"], int(match["attempt"] or 1)) if match else cls(key)
+        if match is None:
+            return cls(key)
+        return cls(key, match["file"], match["origin"], match["run"], int(match["attempt"] or 1))
 
     @property
     def is_ours(self) -> bool:
-        return bool(self.file or self.run)
+        return bool(self.file or self.origin or self.run)
 
     @property
     def bases(self) -> Sequence[str]:

@@ -155,11 +155,11 @@ async def test_three_workers_remove_many_and_each_once(core: Core, redis: Redis)
 
 async def test_an_upload_in_use_is_left_alone_and_does_not_stop_the_others(core: Core) -> None:
     used = await an_expired_upload(core)
-    assert await core.records.uploads.lock(used.id, "somebody", 60)
+    turn, _ = await core.records.holds.take(used.id, 60)
     for _ in range(3):
         await an_expired_upload(core)
     assert await core.sweeps.uploads() == Swept(gone=3)
-    await core.records.uploads.unlock(used.id, "somebody")
+    await core.records.holds.give_back(used.id, turn)
     assert await core.sweeps.uploads() == Swept(gone=1)
 
 
@@ -271,6 +271,19 @@ async def test_three_workers_forget_many_runs_in_steps(
     assert [key for key in await keys_of(redis, ":run:") if again.id not in key] == []
 
 
+async def test_letters_go_when_their_time_is_over_and_their_runs_stay(core: Core, redis: Redis) -> None:
+    old, new = [Run(project="demo", flow="thumb", version="0" * 16, inputs={}) for _ in range(2)]
+    for run, at in ((old, LONG_AGO), (new, now())):
+        await core.records.runs.create(run)
+        assert await core.records.letters.add(run.id, 1, Problem(code="POISONED", message="Too often."), at=at)
+    assert await core.sweeps.sweep("letters", dry=True) == Swept(gone=1)
+    assert total(await three(core, "letters")) == Swept(gone=1)
+    assert [letter.run.id for letter in (await core.records.letters.list("demo")).items] == [new.id]
+    assert (await core.records.runs.get(old.id)).status == "failed"
+    told = [event for event in await core.events.read("demo", old.id) if event.type == "letter.resolved"]
+    assert [event.facts["how"] for event in told] == ["expired"]
+
+
 async def test_what_runs_made_goes_only_when_it_is_to_be(settings: Settings, core: Core, redis: Redis) -> None:
     old, fresh = await a_run(core), await a_run(core, created_at=now())
     made = [await kept_bytes(core, an_output(old, f"{number}.webp")) for number in range(150)]
@@ -310,6 +323,30 @@ async def test_old_events_go_and_new_ones_stay(core: Core, redis: Redis) -> None
     assert await core.sweeps.events() == Swept()
     assert [event.subject for event in await core.events.read("demo", limit=10)] == [file.id, file.id]
     assert await core.events.read("", limit=10) == []
+
+
+async def test_projects_that_left_the_settings_are_swept_until_nothing_is_left_of_them(
+    core: Core, redis: Redis
+) -> None:
+    old = core.settings.model_copy(update={"projects": {name: Project(id=name) for name in ("demo", "former", "busy")}})
+    async with open_core(old) as earlier:
+        await earlier.sweeps.sweep("events")
+    for project in ("former", "busy", "demo"):
+        entry: dict[Any, Any] = {"type": "file.stored", "subject": "x", "at": LONG_AGO.isoformat(), "facts": "{}"}
+        await redis.xadd(f"safelight:events:{project}", entry, id="1000-0")
+    ended = Run(project="former", flow="thumb", version="0" * 16, inputs={})
+    await core.records.runs.create(ended)
+    await core.records.runs.cancel(ended.id, now())
+    await core.records.runs.create(Run(project="busy", flow="thumb", version="0" * 16, inputs={}))
+
+    dry = await core.sweeps.sweep("events", dry=True)
+    assert total(await three(core, "events")) == dry == Swept(gone=3)
+    # Who has a new event or an open run stays, and is looked at again.
+    assert await core.records.retention.noted_projects() == {"", "demo", "former", "busy"}
+    await redis.delete("safelight:events:former")
+    assert total(await three(core, "events")) == Swept()
+    assert await core.records.retention.noted_projects() == {"", "demo", "busy"}
+    assert await redis.exists("safelight:depths:former") == 0 != await redis.exists("safelight:depths:busy")
 
 
 # Bytes that belong to nothing

@@ -31,6 +31,7 @@ from pipeline.errors import (
     TypeNotAllowed,
     UploadBusy,
     UploadNotFound,
+    UploadTakenOver,
 )
 from pipeline.model import File, Grant, Intake, Limits, Project, now
 from pipeline.settings import Settings
@@ -284,20 +285,42 @@ async def test_a_part_at_the_wrong_offset_changes_nothing(core: Core, grant: Gra
     assert (await core.uploads.get(grant, upload.id)).offset == 5
 
 
-async def test_one_request_at_a_time_writes(core: Core, grant: Grant) -> None:
+@pytest.mark.parametrize("verb", ["append", "finish", "abort", "standing"])
+async def test_a_newer_request_ends_an_older_one_that_still_writes(core: Core, grant: Grant, verb: str) -> None:
     upload = await core.uploads.begin(grant, Intake())
     body = Stall(b"x" * 10_000)
-    request = asyncio.create_task(core.uploads.append(grant, upload.id, 0, body))
+    older = asyncio.create_task(core.uploads.append(grant, upload.id, 0, body))
     await body.waits.wait()
-    for act in (
-        core.uploads.append(grant, upload.id, 0, pieces(b"x")),
-        core.uploads.finish(grant, upload.id),
-        core.uploads.abort(grant, upload.id),
-    ):
+    if verb == "append":
+        newer = core.uploads.append(grant, upload.id, 10_000, pieces(b"y" * 5))
+        assert (await newer).offset == 10_005
+        await core.uploads.abort(grant, upload.id)
+    elif verb == "standing":
+        assert (await core.growing.standing(grant, upload.id)).upload.offset == 10_000
+        await core.uploads.abort(grant, upload.id)
+    elif verb == "finish":
+        file = await core.uploads.finish(grant, upload.id)
+        assert await read(core, file) == b"x" * 10_000
+        await core.files.delete(grant, file.id)
+    else:
+        await core.uploads.abort(grant, upload.id)
+        assert await core.records.uploads.known([upload.id]) == set()
+    with pytest.raises(UploadTakenOver):
+        await older
+    assert not body.go_on.is_set()
+
+
+async def test_a_holder_that_does_not_yield_is_waited_for_and_then_left_alone(core: Core, grant: Grant) -> None:
+    upload = await core.uploads.begin(grant, Intake())
+    holds = core.uploads._holds
+    async with holds.of(upload.id):
         with pytest.raises(UploadBusy):
-            await act
-    body.go_on.set()
-    assert (await request).offset == 10_000
+            async with holds.of(upload.id, patience=0.3):
+                raise AssertionError
+        waiting = asyncio.create_task(core.uploads.abort(grant, upload.id))
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(asyncio.shield(waiting), 0.3)
+    await waiting
 
 
 async def test_an_aborted_upload_is_gone(core: Core, grant: Grant, redis: Redis) -> None:
@@ -396,7 +419,7 @@ async def test_a_whole_file_costs_two_round_trips(core: Core, grant: Grant, redi
     await core.uploads.accept(grant, Intake(name="p.png"), pieces(picture()))
     calls = {name: facts["calls"] for name, facts in (await redis.info("commandstats")).items()}
     assert calls["cmdstat_evalsha"] == 2
-    assert {name for name in calls if name.removeprefix("cmdstat_") in ("mget", "hmget", "hgetall", "watch")} == set()
+    assert {name for name in calls if name.removeprefix("cmdstat_") in ("mget", "hgetall", "watch")} == set()
 
 
 async def test_a_delete_that_cannot_be_recorded_is_not_told_as_done(core: Core, grant: Grant, redis: Redis) -> None:

@@ -16,7 +16,8 @@ from pipeline.artifacts import Artifact, Kept
 from pipeline.core import Core
 from pipeline.errors import SafelightError
 from pipeline.model import Checkpoint, File, KeptFile, Run
-from pipeline.records.runs import Runs, run_files
+from pipeline.records.runs import Runs
+from pipeline.records.steps import run_files
 from pipeline.stored import copy_to
 
 MOST_BYTES = 256 * 1024 * 1024

@@ -27,6 +27,8 @@ from pipeline.core import Core
 from pipeline.errors import (
     FileNotFound,
     ImageCrashed,
+    ImageMemoryExceeded,
+    ImageTimeout,
     Internal,
     NodeInvalid,
     PathInvalid,
@@ -45,16 +47,18 @@ from pipeline.imaging.header import facts_of
 from pipeline.imaging.sandbox import Sandbox
 from pipeline.model import ENDED, File, ImageFacts, LetterReason, NodeState, Output, Problem, Run, now
 from pipeline.records import Records
-from pipeline.records.runs import run_files
+from pipeline.records.steps import run_files
 from pipeline.runs import run_folder
 from pipeline.storage.base import Storage, checked_key
-from pipeline.stored import MANIFEST, copy_to, delete_bytes, write_manifest
+from pipeline.stored import MANIFEST, copy_to, delete_bytes, describe, write_manifest
 from workers.checkpoints import Checkpoints
 from workers.seats import Seat
 from workers.traces import Trace, Traces
 
 CRASH_TRIES = 2
 """Tries of a run whose pictures end the process that draws them; its flow may allow fewer."""
+CHILD_FAULTS = (ImageCrashed, ImageMemoryExceeded, ImageTimeout)
+"""What costs the sandbox a child."""
 WATCH_AFTER = 0.5
 """Seconds before a run is watched for its cancellation; most have ended by then."""
 PACE = 0.2
@@ -260,11 +264,14 @@ class Attempt:
         """Put what was found out about an input on its record and beside its bytes; it may be gone meanwhile."""
         with contextlib.suppress(FileNotFound):
             file = await self._core.records.files.learn(id, facts)
-            await write_manifest(self._core.storages[file.storage], file)
+            await describe(self._core.records.files, self._core.storages[file.storage], file)
 
     async def _failed(self, error: SafelightError) -> None:
         if isinstance(error, RecordsUnavailable):
             raise error
+        if isinstance(error, CHILD_FAULTS):
+            with contextlib.suppress(RecordsUnavailable):
+                await self._core.records.series.count({("sandbox", error.code): 1})
         times = self._policy.times
         most = min(times, CRASH_TRIES) if isinstance(error, ImageCrashed) else times
         if error.retryable and self._tries < most:

@@ -21,18 +21,19 @@ from arq.connections import ArqRedis
 from pipeline.acts import ended
 from pipeline.core import Core, open_core
 from pipeline.errors import RunPoisoned, SafelightError, SettingsInvalid, WorkerLost
+from pipeline.jobs import RUN_FLOW
 from pipeline.logs import configure_logs
 from pipeline.model import QUEUES, Problem, Queue, Try, WorkerBeat, new_id, now
 from pipeline.records.queue import Death
-from pipeline.runs import JOB
 from pipeline.settings import Settings, load_settings
-from workers.errands import errand_reader, errands
+from workers.errands import errand_reader
 from workers.jobs import Jobs
 from workers.memory import held_memory
 from workers.queue import Queues, Work, worker_pool
 from workers.schedules import Chores
 from workers.traces import Traces
 from workers.warm import warm
+from workers.webhooks import Dispatcher
 
 BEAT = 2.0
 BEAT_LIFE = 7.0
@@ -120,14 +121,14 @@ class Worker:
             readers = self._readers(pool)
 
             async def beat() -> None:
-                if await self._beat():
-                    if not any(reader.tasks for reader in readers):
-                        stopping.set()
+                if await self._beat() and not any(reader.tasks for reader in readers):
+                    stopping.set()
 
             with contextlib.suppress(SafelightError):
                 await beat()  # so that whoever holds a job is known
             reading = [reader.main() for reader in readers]
-            async with _beside(*reading, self._every(BEAT, beat), Chores(self._core).work()):
+            shared = (Chores(self._core).work(), Dispatcher(self._core).work())
+            async with _beside(*reading, self._every(BEAT, beat), *shared):
                 log.info("worker_started", worker=self._id, queues=self._queues, slots=self._slots)
                 await stopping.wait()
                 log.info("worker_stopping", worker=self._id, running=len(self._jobs.running))
@@ -139,8 +140,7 @@ class Worker:
 
     def _readers(self, pool: ArqRedis) -> Sequence[Queues]:
         """Who takes the runs and who takes the errands."""
-        works = errands(self._core)
-        return [self._reader(pool), *([errand_reader(self._core, pool, self._id, works)] if works else [])]
+        return [self._reader(pool), errand_reader(self._core, pool, self._id)]
 
     def _reader(self, pool: ArqRedis) -> Queues:
         settings = self._core.settings
@@ -153,7 +153,7 @@ class Worker:
             settings.key_prefix,
             self._queues,
             self._slots,
-            {JOB: Work(self._jobs.run_flow, self._give_up)},
+            {RUN_FLOW: Work(self._jobs.run_flow, self._give_up)},
             job_timeout=turns * longest,
             ahead=ahead,
             worker=self._id,

@@ -37,7 +37,7 @@ from pipeline.acts import ended
 from pipeline.jobs import JOB_LIFE, job_bytes, job_pool, queue_key
 from pipeline.records.queue import WAKE_SUFFIX, Death
 from workers.jobs import Job
-from workers.turn import turn_script
+from workers.turn import MOST_DEATHS, turn_script
 
 LOOK_AGAIN = 1.0
 """Seconds between two looks at the queues when nobody wakes the worker, as stock producers do not."""
@@ -54,8 +54,6 @@ STRANGE_AFTER = 10.0
 MOST_TRIES = 1_000_000
 LEASE = 5.0
 """Seconds after its last word until a worker's jobs are to be had by others."""
-MOST_DEATHS = 3
-"""Workers that may be lost over a job before it is given up."""
 TIDY_EVERY = 1.0
 """Seconds between two looks for what others took out of the queues."""
 STILL_LEAVING = 0.2
@@ -284,8 +282,9 @@ class Queues(Worker):
         waited, patience = (int(seconds * 1000) for seconds in spans)
         slots = self._slots if self._listening and self.allow_pick_jobs else 0
         who: list[EncodableT] = [self._worker, self._name, self._answered, self._number, int(self._lease * 1000)]
+        grave = any(len(claim.deaths) == MOST_DEATHS - 1 for claim in self._claims.values())
         asked: list[EncodableT] = [free, ahead, waited, patience, int(self._is_time_to_tidy()), slots, self._known]
-        milliseconds, rows, gone, handed = await self._script(keys=self._keys, args=[*who, *asked, told])
+        milliseconds, rows, gone, handed = await self._script(keys=self._keys, args=[*who, *asked, int(grave), told])
         self._offered = slots > 0
         lost = [(id.decode(), mark.decode()) for id, mark in gone]
         return Answer(milliseconds / 1000, [_claim(row) for row in rows], lost, handed)

@@ -36,6 +36,7 @@ SWEEP_SECONDS: Mapping[str, float] = {
     "letters": 600,
     "events": 600,
     "orphans": 3600,
+    "usage": 21600,
     "staged": 3600,
     "folders": 3600,
 }
@@ -62,6 +63,8 @@ class Chores:
         self._chores = (
             Chore("schedules", 5, Ticker(core).start_due),
             Chore("recover", 60, self._recover),
+            Chore("book", 5, core.records.series.book),
+            Chore("deliveries", 60, core.webhooks.sending.recover),
             *(Chore(_sweep_name(name), seconds, partial(self._sweep, name)) for name, seconds in SWEEP_SECONDS.items()),
         )
 

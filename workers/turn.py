@@ -9,6 +9,8 @@ from __future__ import annotations
 from pipeline.events import lua_text
 from pipeline.records.queue import LINES_LUA, LINGER, TRIES_SECONDS, WAKE_SUFFIX
 
+MOST_DEATHS = 3
+"""Workers that may be lost over a job before it is given up."""
 ANSWERED = 60_000
 """Milliseconds for which a turn can be answered again."""
 HISTORY_SECONDS = 7 * 86_400
@@ -27,7 +29,7 @@ end
 
 local worker, name, answered, number, lease = take(), take(), take(), take(), tonumber(take())
 local free, ahead, waited, patience = tonumber(take()), tonumber(take()), tonumber(take()), tonumber(take())
-local tidy, slots, known = take() == '1', tonumber(take()), tonumber(take())
+local tidy, slots, known, grave = take() == '1', tonumber(take()), tonumber(take()), take() == '1'
 local mark = name .. ' ' .. number
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -127,7 +129,7 @@ end
 local paused = {{}}
 if free + ahead > 0 then
   for _, name in ipairs(redis.call('SMEMBERS', P .. 'paused')) do paused[P .. 'queue:' .. name] = true end
-  if redis.call('SISMEMBER', P .. 'draining', worker) == 1 then free, ahead = 0, 0 end
+  if leaves(worker) then free, ahead = 0, 0 end
 end
 
 -- Whether the worker died before it told that it knows of the job, which then was not the end of it. Such a job comes
@@ -143,7 +145,8 @@ end
 
 local function bury(id)
   local claim = redis.call('GET', lock(id)) or ''
-  if unread(id, claim) then return redis.call('DEL', lock(id), 'arq:retry:' .. id) end
+  -- It is a try all the same: who never told may be at work yet, and every try has a folder of its own.
+  if unread(id, claim) then return redis.call('DEL', lock(id)) end
   local worker, host, pid = string.match(claim, '^(%S+) (%S+) (%d+) ')
   local key = P .. 'holds:' .. id
   redis.call('RPUSH', key, cjson.encode({{worker = worker or '', host = host or '', pid = tonumber(pid or 0), at = now,
@@ -223,6 +226,14 @@ end
 CLAIM_LUA = f"""
 local claimed, leased = {{}}, {{}}
 
+-- Jobs that are given up with the next death are taken one at a time: who of them was only near is then not there.
+local function put_back(queue, id)
+  redis.call('DEL', lock(id))
+  redis.call('DECR', 'arq:retry:' .. id)
+  redis.call('ZADD', queue .. ':later', text(now + 1000), id)
+  return false
+end
+
 -- A job that a stock worker holds is looked at again in a second.
 local function claim(queue, id, due, there)
   if not there then
@@ -237,6 +248,10 @@ local function claim(queue, id, due, there)
   if not redis.call('SET', 'arq:retry:' .. id, 1, 'NX', 'EX', {TRIES_SECONDS}) then
     tries = redis.call('INCR', 'arq:retry:' .. id)
     redis.call('EXPIRE', 'arq:retry:' .. id, {TRIES_SECONDS})
+  end
+  if tries > 1 and redis.call('LLEN', P .. 'holds:' .. id) == {MOST_DEATHS - 1} then
+    if grave then return put_back(queue, id) end
+    grave = true
   end
   leased[#leased + 1] = text(now + lease)
   leased[#leased + 1] = id

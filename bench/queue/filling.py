@@ -10,9 +10,9 @@ from typing import Any
 from redis.asyncio import Redis
 
 from pipeline.events import EVENT_CAP, RecordClient
+from pipeline.jobs import run_slip
 from pipeline.model import File, NodeState, Output, Run, RunStatus, new_id, now
 from pipeline.records.runs import Runs
-from pipeline.runs import job_slip
 
 PROJECT = "demo"
 FLOWS: Mapping[str, str] = {"thumbnail": "thumb", "sizes": "large", "marked": "marked", "avif": "small"}
@@ -20,6 +20,8 @@ FLOWS: Mapping[str, str] = {"thumbnail": "thumb", "sizes": "large", "marked": "m
 AT_ONCE = 500
 AGE = timedelta(days=3)
 """How long ago the first of the runs was made; the others follow at even distances."""
+DAY = 86400
+MINUTE = 60
 
 
 class Pipelined(RecordClient):
@@ -48,7 +50,7 @@ class Pipelined(RecordClient):
 
 
 async def filled(url: str, prefix: str, each: int) -> None:
-    """Make `each` runs that ended and `each` that are queued, of all flows in turn."""
+    """Make `each` runs that ended and `each` that are queued, of all flows in turn, counted over the last day."""
     async with Redis.from_url(url) as redis:
         client = Pipelined.over(redis)
         client._waiting = []
@@ -57,12 +59,28 @@ async def filled(url: str, prefix: str, each: int) -> None:
         for start in range(0, each, AT_ONCE):
             numbers = range(start, min(start + AT_ONCE, each))
             await asyncio.gather(*(_both(runs, prefix, number, began + number * AGE / each) for number in numbers))
+        await _spread(redis, f"{prefix}series:notes")
+
+
+async def _spread(redis: Redis, key: str) -> None:
+    """Let what was counted, and is in no book yet, have happened evenly over the last day."""
+    notes = await redis.lrange(key, 0, -1)
+    newest = int(notes[-1].split(b" ", 1)[0])
+    async with redis.pipeline(transaction=True) as pipe:
+        pipe.delete(key)
+        for start in range(0, len(notes), AT_ONCE):
+            moved = []
+            for place, note in enumerate(notes[start : start + AT_ONCE], start):
+                minute = newest - (len(notes) - 1 - place) * DAY // len(notes) // MINUTE * MINUTE
+                moved.append(b"%d %b" % (minute, note.split(b" ", 1)[1]))
+            pipe.rpush(key, *moved)
+        await pipe.execute()
 
 
 async def _both(runs: Runs, prefix: str, number: int, at: datetime) -> None:
     flow = list(FLOWS)[number % len(FLOWS)]
     waits, over = _run(flow, "queued", at), _run(flow, "running", at - timedelta(microseconds=1))
-    await asyncio.gather(runs.create(waits, job_slip(prefix, waits)), _completed(runs, over))
+    await asyncio.gather(runs.create(waits, run_slip(prefix, waits)), _completed(runs, over))
 
 
 async def _completed(runs: Runs, run: Run) -> None:

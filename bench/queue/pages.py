@@ -7,7 +7,7 @@ import statistics
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 
-from bench.queue.filling import filled
+from bench.queue.filling import DAY, filled
 from bench.results import Result
 from bench.stack import Stack, running_stack
 from pipeline.settings import Settings
@@ -50,7 +50,7 @@ async def _times() -> tuple[Mapping[str, Sequence[float]], Mapping[str, Sequence
     async with running_stack(workers=0) as small, running_stack(workers=0) as large:
         await asyncio.gather(_fill(small, FEW), _fill(large, MANY))
         stacks = (small, large)
-        pages = [{**PAGES, "far": await _far(stack)} for stack in stacks]
+        pages = [{**PAGES, "far": await _far(stack), "day": _day()} for stack in stacks]
         found: tuple[dict[str, list[float]], dict[str, list[float]]] = ({}, {})
         for turn in range(SAMPLES + 1):
             for page in pages[0]:
@@ -80,6 +80,11 @@ async def _far(stack: Stack) -> str:
         async with stack.session.get(address) as answer:
             address = f"/v1/runs?cursor={(await answer.json())['next']}"
     return address
+
+
+def _day() -> str:
+    """The address of a whole day minute by minute."""
+    return f"/v1/stats?from={time.time() - DAY + 60:.0f}"
 
 
 def _p95(seconds: Sequence[float]) -> float:

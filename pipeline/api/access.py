@@ -2,22 +2,68 @@
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import re
 import time
 from collections.abc import Mapping, Sequence
+from hashlib import sha256
+from typing import NamedTuple
 from urllib.parse import urlencode
 
-from pipeline.errors import KeyInvalid, KeyNotAdmin, KeyRequired, SignatureExpired, SignatureInvalid
+from aiohttp import web
+
+from pipeline.errors import (
+    KeyInvalid,
+    KeyNotAdmin,
+    KeyRequired,
+    SignatureExpired,
+    SignatureInvalid,
+    SignatureRequired,
+)
 from pipeline.model import Grant, Project
+from pipeline.signing import secrets_of, signature, signed
 
 BEARER = re.compile(r"bearer +(\S+) *", re.IGNORECASE)
 EXPOSED = (
     "Location, Retry-After, ETag, Content-Range, Content-Disposition, Accept-Ranges, Upload-Offset, Upload-Length, "
-    "Idempotency-Replayed, X-Request-Id"
+    "Idempotency-Replayed, X-Request-Id, Tus-Resumable, Tus-Version, Tus-Extension, Tus-Max-Size, "
+    "Tus-Checksum-Algorithm, Upload-Metadata, Upload-Defer-Length, Upload-Concat, Upload-Expires, Upload-Complete, "
+    "Upload-Limit, Safelight-File, Safelight-Url, Safelight-Run"
 )
 PREFLIGHT_SECONDS = 7200
+
+
+PASS = frozenset({"public_key", "signature", "expires", "token"})
+"""The names under which a query may say what the headers of a `Pass` say."""
+
+
+class Pass(NamedTuple):
+    """What a page shows instead of an API key: the public key and, where the project wants it, a signature.
+
+    The signature is the HMAC-SHA256, hex, of `<public key>\\n<expires>\\n<token>` under the project's secret key;
+    `expires` are Unix seconds, a `token` is good for one request.
+    """
+
+    public_key: str
+    signature: str | None = None
+    expires: str = ""
+    token: str = ""
+
+
+def pass_of(request: web.Request) -> Pass | None:
+    """What a page shows, in headers or, as forms and plain links must, in the query; None when it shows no key."""
+    key = request.headers.get("X-Public-Key") or request.query.get("public_key")
+    if not key:
+        return None
+    signature = request.headers.get("X-Signature") or request.query.get("signature")
+    expires = request.headers.get("X-Expires") or request.query.get("expires", "")
+    return Pass(key, signature, expires, request.headers.get("X-Token") or request.query.get("token", ""))
+
+
+def burning(project: Project, shown: Pass) -> tuple[str, float]:
+    """Under which name a token is used up, and for how many seconds that must be known."""
+    name = sha256(f"{project.id}\n{shown.token}".encode(errors="replace")).hexdigest()
+    return name, max(1.0, int(shown.expires or 0) - time.time() + 60)
 
 
 class Access:
@@ -44,19 +90,35 @@ class Access:
         if self._admins and not any(hmac.compare_digest(key, given) for key in self._admins):
             raise KeyNotAdmin
 
+    def of_pass(self, shown: Pass, *, continues: bool = False) -> Grant:
+        """The grant of a public key; `continues` what was opened under a signature, so none is wanted now.
+
+        Raises `KeyInvalid`, `SignatureRequired`, `SignatureInvalid` or `SignatureExpired`.
+        """
+        project = next((one for one in self._projects.values() if one.public_key == shown.public_key), None)
+        if project is None:
+            raise KeyInvalid
+        if shown.signature is None:
+            if project.require_signed_uploads and not continues:
+                raise SignatureRequired
+            return Grant(project=project, public=True)
+        expires = _expiry(shown.expires)
+        message = f"{shown.public_key}\n{expires}\n{shown.token}".encode(errors="replace")
+        if not signed(secrets_of(project), message, shown.signature):
+            raise SignatureInvalid
+        _check_time(expires)
+        return Grant(project=project, public=True)
+
     def sign(self, project_id: str, path: str, expires: int) -> str:
         """`path` with what opens it without a key until `expires` (Unix seconds)."""
         return f"{path}?{urlencode({'expires': expires, 'signature': self._signature(project_id, path, expires)})}"
 
     def check_signature(self, project_id: str, path: str, expires: str, signature: str) -> None:
         """Return when `path` was signed by us and its time is not over; else raises what is wrong with it."""
-        if not (expires.isascii() and expires.isdigit() and len(expires) <= 12):
+        until = _expiry(expires)
+        if not signed(self._secrets(project_id), _message(path, until), signature):
             raise SignatureInvalid
-        wanted = self._signature(project_id, path, int(expires))
-        if not hmac.compare_digest(wanted.encode(), signature.encode(errors="replace")):
-            raise SignatureInvalid
-        if int(expires) < time.time():
-            raise SignatureExpired
+        _check_time(until)
 
     def cors_headers(self, origin: str | None, project: Project | None) -> dict[str, str]:
         """What an answer says about the pages that may read it, asked for by a page of `origin` or by none.
@@ -81,9 +143,26 @@ class Access:
         return Grant(project=found)
 
     def _signature(self, project_id: str, path: str, expires: int) -> str:
-        project = self._projects.get(project_id)
-        secrets = [project.secret_key, *project.api_keys] if project else []
-        secret = next((secret for secret in secrets if secret), None)
-        if secret is None:
+        secrets = self._secrets(project_id)
+        if not secrets:
             raise SignatureInvalid
-        return hmac.new(secret.encode(), f"GET\n{path}\n{expires}".encode(), hashlib.sha256).hexdigest()
+        return signature(secrets[0], _message(path, expires))
+
+    def _secrets(self, project_id: str) -> Sequence[bytes]:
+        project = self._projects.get(project_id)
+        return secrets_of(project) if project else ()
+
+
+def _message(path: str, expires: int) -> bytes:
+    return f"GET\n{path}\n{expires}".encode()
+
+
+def _expiry(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= 12):
+        raise SignatureInvalid
+    return int(text)
+
+
+def _check_time(expires: int) -> None:
+    if expires < time.time():
+        raise SignatureExpired

@@ -8,11 +8,12 @@ import re
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import cache
 from importlib.metadata import version
+from itertools import product
 from typing import Any
 from uuid import uuid4
 
@@ -21,17 +22,32 @@ from aiohttp import web
 
 from pipeline.acts import beside, either
 from pipeline.api import monitor
-from pipeline.api.access import PREFLIGHT_SECONDS, Access
+from pipeline.api.access import PASS, PREFLIGHT_SECONDS, Access, burning, pass_of
 from pipeline.api.bodies import refuse_encoding
 from pipeline.api.dialects import ENDPOINTS as DIALECTS
 from pipeline.api.endpoint import ID, PROJECT, Call, Endpoint, plain
 from pipeline.api.metrics import Metrics
-from pipeline.api.problems import ProblemDocument, problem, refusal
+from pipeline.api.problems import ProblemDocument, refusal
 from pipeline.api.server import LIMITS, Runner
 from pipeline.api.sse import Streams
+from pipeline.api.voices import OURS, VOICE, Voice
 from pipeline.core import Core, open_core
 from pipeline.describe import Raw, every_error, openapi_document, page
-from pipeline.errors import Internal, KeyInvalid, KeyRequired, RecordsUnavailable, RequestInvalid, SafelightError
+from pipeline.errors import (
+    Internal,
+    KeyInvalid,
+    KeyRequired,
+    MethodNotAllowed,
+    RateExceeded,
+    RecordsUnavailable,
+    RequestInvalid,
+    SafelightError,
+    SignatureExpired,
+    SignatureInvalid,
+    SignatureRequired,
+    TokenUsed,
+)
+from pipeline.model import Grant
 from pipeline.settings import Settings
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -41,6 +57,7 @@ PAGE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'n
 BACKLOG = 1024
 LAST_WORDS = 2.0
 """Seconds for answers that are still going on after the grace."""
+SIGNING = (SignatureRequired, SignatureInvalid, SignatureExpired, TokenUsed)
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 log = structlog.stdlib.get_logger(__name__)
@@ -92,8 +109,9 @@ def document() -> dict[str, Any]:
 def _common_errors(endpoint: Endpoint) -> tuple[type[SafelightError], ...]:
     if endpoint.tag in ("monitor", "docs"):
         return ()
-    keys = () if endpoint.public else (KeyRequired, KeyInvalid)
-    return (RequestInvalid, RecordsUnavailable, *keys)
+    keys = () if endpoint.public else (KeyRequired, KeyInvalid, RateExceeded)
+    signing = () if endpoint.by_public_key == "no" else SIGNING
+    return (RequestInvalid, RecordsUnavailable, *keys, *signing)
 
 
 def create_app(core: Core) -> web.Application:
@@ -101,12 +119,27 @@ def create_app(core: Core) -> web.Application:
     gate = Gate(core)
     app = web.Application(middlewares=[gate.middleware()], handler_args=LIMITS)
     for endpoint in ENDPOINTS:
-        for method in ("GET", "HEAD") if endpoint.method == "GET" else (endpoint.method,):
-            app.router.add_route(method, endpoint.path, gate.behind(endpoint), expect_handler=_wait_for_body)
+        for method, path in product(_methods(endpoint), (endpoint.path, *endpoint.also)):
+            app.router.add_route(method, path, gate.behind(endpoint), expect_handler=_wait_for_body)
+    for path, endpoints in _spoken_otherwise().items():
+        app.router.add_route("*", path, gate.refusing(endpoints))
     app.on_response_prepare.append(gate.on_prepare)
     app.cleanup_ctx.append(gate.counting)
     app[GATE] = gate
     return app
+
+
+def _methods(endpoint: Endpoint) -> Sequence[str]:
+    return ("GET", "HEAD") if endpoint.method == "GET" else (endpoint.method,)
+
+
+def _spoken_otherwise() -> Mapping[str, Sequence[Endpoint]]:
+    """By path, the endpoints of dialects that tell of errors in their own words."""
+    spoken: dict[str, list[Endpoint]] = {}
+    for endpoint in ENDPOINTS:
+        for path in (endpoint.path, *endpoint.also) if endpoint.voice is not OURS else ():
+            spoken.setdefault(path, []).append(endpoint)
+    return spoken
 
 
 async def _wait_for_body(request: web.Request) -> None:
@@ -130,19 +163,43 @@ class Gate:
         """The handler that lets a request through to `endpoint`."""
 
         async def let_in(request: web.Request) -> web.StreamResponse:
+            request[VOICE] = endpoint.voice
             call = Call(self._core, self._access, self._metrics, self._streams, request, request[ID])
-            authorization = request.headers.get("Authorization")
-            if endpoint.public:
-                with suppress(KeyRequired, KeyInvalid):
-                    call.visitor = self._access.grant(authorization)
-            else:
-                call.visitor = self._access.grant(authorization)
+            call.visitor = await self._visitor(endpoint, request)
+            if endpoint.by_public_key != "no":
+                call.pass_ = PASS
             if call.visitor is not None:
                 request[PROJECT] = call.visitor.project
+                await self._core.records.rates.check(call.visitor.project)
             refuse_encoding(request)
             return await endpoint.act(call)
 
         return let_in
+
+    def refusing(self, endpoints: Sequence[Endpoint]) -> Handler:
+        """The handler of what none of the endpoints of a path answers, in the words of their dialect."""
+        allowed = ", ".join(sorted({method for endpoint in endpoints for method in _methods(endpoint)}))
+
+        async def refuse(request: web.Request) -> web.StreamResponse:
+            request[VOICE] = endpoints[0].voice
+            raise MethodNotAllowed(allowed=allowed)
+
+        return refuse
+
+    async def _visitor(self, endpoint: Endpoint, request: web.Request) -> Grant | None:
+        """Whom the request speaks for; raises `KeyRequired`, `KeyInvalid` or what is wrong with a signature."""
+        authorization = request.headers.get("Authorization")
+        if endpoint.by_public_key != "no" and authorization is None and (shown := pass_of(request)):
+            grant = self._access.of_pass(shown, continues=endpoint.by_public_key == "known")
+            if shown.token and not await self._core.records.tokens.burn(*burning(grant.project, shown)):
+                raise TokenUsed
+            return grant
+        try:
+            return self._access.grant(authorization)
+        except (KeyRequired, KeyInvalid):
+            if endpoint.public:
+                return None
+            raise
 
     def middleware(self) -> Any:
         """What stands around every handler, and around requests that no handler takes."""
@@ -171,6 +228,7 @@ class Gate:
         """The headers that every answer has; a body left unread must not be parsed as the next request."""
         response.headers["X-Request-Id"] = request.get(ID, "")
         response.headers.setdefault("X-Content-Type-Options", "nosniff")
+        response.headers.update(request.get(VOICE, OURS).headers(request))
         response.headers.extend(self._access.cors_headers(request.headers.get("Origin"), request.get(PROJECT)))
         if self._draining or not request.content.at_eof():
             response.headers["Connection"] = "close"
@@ -226,14 +284,15 @@ GATE = web.AppKey("gate", Gate)
 def _told(request: web.Request, error: Exception) -> web.Response:
     """`error` as an answer; what is our own fault is logged with its cause."""
     request_id = request[ID]
+    voice: Voice = request.get(VOICE, OURS)
     if isinstance(error, web.HTTPException):
         return refusal(error, request_id)
     if isinstance(error, SafelightError):
         if error.status >= 500:
             log.warning("refused", code=error.code, exc_info=error)
-        return problem(error, request_id)
+        return voice.told(request, error, request_id)
     log.error("unexpected", exc_info=error)
-    return problem(Internal(), request_id)
+    return voice.told(request, Internal(), request_id)
 
 
 def _cut(request: web.Request, error: Exception) -> None:

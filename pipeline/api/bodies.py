@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Self
-from urllib.parse import unquote
 
 from aiohttp import HttpVersion11, web
 from aiohttp.http_exceptions import HttpProcessingError
 from multipart import MultipartError, MultipartSegment, PushMultipartParser, parse_options_header
 
+from pipeline.disposition import disposition_name
 from pipeline.errors import (
     BodyEmpty,
     BodyTimeout,
@@ -91,9 +91,16 @@ class Body:
             return
         self._begun = time.monotonic()
         waiting = self._request.headers.get("Expect", "").lower() == "100-continue"
-        if waiting and self._request.version >= HttpVersion11:
-            await self._request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-            self._request.writer.output_size = 0
+        if waiting:
+            await self.inform("100 Continue")
+
+    async def inform(self, status: str, headers: Mapping[str, str] | None = None) -> None:
+        """Tell something before the answer (RFC 9110, section 15.2); a client of HTTP/1.0 would take it for one."""
+        if self._request.version < HttpVersion11:
+            return
+        fields = "".join(f"{name}: {value}\r\n" for name, value in (headers or {}).items())
+        await self._request.writer.write(f"HTTP/1.1 {status}\r\n{fields}\r\n".encode())
+        self._request.writer.output_size = 0
 
     def _check_pace(self) -> None:
         lasted = time.monotonic() - (self._begun or 0) - self._timeout
@@ -221,32 +228,6 @@ def require_json(request: web.Request) -> None:
     """Raise `BodyTypeUnsupported` unless the body is declared as JSON."""
     if not is_json(request):
         raise BodyTypeUnsupported(found=request.content_type, expected="application/json")
-
-
-def disposition_name(header: str) -> str | None:
-    """The file name a Content-Disposition header gives; RFC 6266 `filename*` wins over `filename`."""
-    plain: str | None = None
-    for option in _options(header):
-        name, _, value = option.partition("=")
-        name, value = name.strip().lower(), value.strip()
-        if name == "filename*":
-            charset, _, rest = value.partition("'")
-            if charset.lower() in ("utf-8", "iso-8859-1"):
-                return unquote(rest.partition("'")[2], charset, "replace")
-        elif name == "filename":
-            plain = value.strip('"')
-    return plain
-
-
-def _options(header: str) -> Iterator[str]:
-    """The parts between semicolons, those inside of quotes left alone."""
-    start, quoted = 0, False
-    for place, character in enumerate(header):
-        quoted ^= character == '"' and header[place - 1 : place] != "\\"
-        if character == ";" and not quoted:
-            yield header[start:place]
-            start = place + 1
-    yield header[start:]
 
 
 def _filename(segment: MultipartSegment) -> str | None:

@@ -6,7 +6,7 @@ import hashlib
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_origin
 
 import orjson
 from aiohttp import web
@@ -17,6 +17,7 @@ from pipeline.api.bodies import JSON_LIMIT, Body, require_json
 from pipeline.api.metrics import Metrics
 from pipeline.api.problems import request_invalid
 from pipeline.api.sse import Streams
+from pipeline.api.voices import OURS, Voice
 from pipeline.core import Core
 from pipeline.describe import Operation
 from pipeline.errors import BodyEmpty, KeyRequired, SafelightError
@@ -42,6 +43,8 @@ class Call:
     request: web.Request
     request_id: str
     visitor: Grant | None = None
+    pass_: frozenset[str] = frozenset()
+    """Names in the query that spoke to the gate, and are no parameters of the endpoint."""
     body: Body = field(init=False)
 
     def __post_init__(self) -> None:
@@ -53,6 +56,11 @@ class Call:
         if self.visitor is None:
             raise KeyRequired
         return self.visitor
+
+    def speaks_for(self, grant: Grant) -> None:
+        """Note whom a request without a key turned out to speak for; its project's pages may read the answer."""
+        self.visitor = grant
+        self.request[PROJECT] = grant.project
 
     @property
     def project(self) -> str:
@@ -84,9 +92,12 @@ class Call:
         return self.request.headers.get(name)
 
     def query(self, model: type[M]) -> M:
-        """The query as `model`; raises `RequestInvalid`."""
+        """The query as `model`, in which a field of many may be told again and again; raises `RequestInvalid`."""
+        given = self.request.query
+        many = {name for name, of in model.model_fields.items() if get_origin(of.annotation) is tuple}
+        told = {name: given.getall(name) if name in many else given[name] for name in given if name not in self.pass_}
         try:
-            return model.model_validate(dict(self.request.query))
+            return model.model_validate(told)
         except ValidationError as cause:
             raise request_invalid(cause) from cause
 
@@ -111,9 +122,11 @@ Act = Callable[[Call], Awaitable[web.StreamResponse]]
 
 @dataclass(frozen=True)
 class Endpoint(Operation):
-    """An operation and the act that answers it."""
+    """An operation and the act that answers it, also under other spellings of its path, in the words of `voice`."""
 
     act: Act = field(kw_only=True)
+    voice: Voice = field(default=OURS, kw_only=True)
+    also: tuple[str, ...] = field(default=(), kw_only=True)
 
 
 def answer(shape: BaseModel, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:

@@ -2,71 +2,101 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from aiohttp import web
 
-from pipeline.acts import settled
+from pipeline.acts import beside, settled
 from pipeline.api.endpoint import Call
 from pipeline.api.problems import problem
-from pipeline.errors import RequestInvalid, SafelightError
-from pipeline.model import Answer
+from pipeline.errors import RecordsUnavailable, RequestInvalid, SafelightError
+from pipeline.model import Answer, new_id
+from pipeline.records.answers import HELD_SECONDS
 
 HEADER = "Idempotency-Key"
 KEPT_HEADERS = ("Content-Type", "Location", "Upload-Offset")
 LONGEST_KEY = 255
+MADE_AS = web.RequestKey("made_as", str)
+"""The id for what a request with a key makes: the same one whenever it is sent again."""
 
 P = TypeVar("P")
 Prepare = Callable[[], Awaitable[P]]
 Commit = Callable[[P], Coroutine[Any, Any, web.Response]]
 
 
+class Hold:
+    """A key that this request holds while it is answered."""
+
+    def __init__(self, call: Call, key: str) -> None:
+        self._answers = call.core.records.answers
+        self._place = (call.project, key)
+        self._holder = new_id()
+
+    async def claim(self, fingerprint: str, ttl: float) -> Answer | str:
+        return await self._answers.claim(*self._place, fingerprint, ttl, self._holder)
+
+    async def last(self) -> None:
+        """Renew the claim for ever."""
+        while True:
+            await asyncio.sleep(HELD_SECONDS / 3)
+            with suppress(RecordsUnavailable):
+                await self._answers.renew(*self._place, self._holder)
+
+    async def keep(self, made: web.Response) -> None:
+        headers = {name: made.headers[name] for name in KEPT_HEADERS if name in made.headers}
+        await self._answers.keep(*self._place, self._holder, made.status, headers, body_of(made))
+
+    async def release(self) -> None:
+        """Let another request have the key; without the records it lapses by itself."""
+        with suppress(RecordsUnavailable):
+            await self._answers.release(*self._place, self._holder)
+
+
 async def once(call: Call, prepare: Prepare[P], commit: Commit[P], *, digest: str = "") -> web.Response:
     """`commit(prepare())`, or the answer given before to the same key; `digest` stands for a body already read.
 
     `prepare` reads the body and may be cut off; `commit` is done to its end together with keeping its answer, so
-    that no effect is without one. Raises `IdempotencyMismatch` or `IdempotencyInProgress`.
+    that no effect is without one. When it was done and that could not be told, the next request with the key finds the
+    same id under `MADE_AS`. Raises `IdempotencyMismatch` or `IdempotencyInProgress`.
     """
     key = call.header(HEADER)
     if key is None:
         return await settled(commit(await prepare()))
     if not key or len(key) > LONGEST_KEY:
         raise RequestInvalid(reason=f"An {HEADER} has 1 to {LONGEST_KEY} characters.")
-    answers = call.core.records.answers
-    kept = await answers.claim(call.project, key, _fingerprint(call, digest), call.core.settings.idempotency_ttl)
-    if kept is not None:
-        return _replayed(kept)
-    try:
-        prepared = await prepare()
-    except BaseException:
-        await settled(answers.release(call.project, key))
-        raise
-    return await settled(_commit(call, key, commit, prepared))
+    hold = Hold(call, key)
+    found = await hold.claim(_fingerprint(call, digest), call.core.settings.idempotency_ttl)
+    if isinstance(found, Answer):
+        return _replayed(found)
+    call.request[MADE_AS] = found
+    async with beside(hold.last()):
+        try:
+            prepared = await prepare()
+        except BaseException:
+            await settled(hold.release())
+            raise
+        return await settled(_commit(call, hold, commit, prepared))
 
 
-async def _commit(call: Call, key: str, commit: Commit[P], prepared: P) -> web.Response:
+async def _commit(call: Call, hold: Hold, commit: Commit[P], prepared: P) -> web.Response:
     """A refusal that would be the same next time is an answer too; any other fault gives the key back."""
-    answers = call.core.records.answers
     try:
         made = await commit(prepared)
     except SafelightError as error:
         if error.status >= 500 or error.retryable:
-            await answers.release(call.project, key)
+            await hold.release()
         else:
-            await _keep(call, key, problem(error, call.request_id))
+            await hold.keep(problem(error, call.request_id))
         raise
     except BaseException:
-        await answers.release(call.project, key)
+        await hold.release()
         raise
-    await _keep(call, key, made)
+    await hold.keep(made)
     return made
-
-
-async def _keep(call: Call, key: str, made: web.Response) -> None:
-    headers = {name: made.headers[name] for name in KEPT_HEADERS if name in made.headers}
-    await call.core.records.answers.keep(call.project, key, made.status, headers, body_of(made))
 
 
 def body_of(made: web.Response) -> bytes:

@@ -7,6 +7,7 @@ from collections import Counter as Tallied
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from importlib.metadata import version
 from typing import Any
 
@@ -24,7 +25,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from pipeline.errors import RecordsUnavailable
-from pipeline.model import WorkerBeat
+from pipeline.model import Event, WorkerBeat, now
 from pipeline.records import Records
 from pipeline.records.series import Depth
 from pipeline.records.tallies import Tally
@@ -39,6 +40,8 @@ COUNTERS = (
     ("safelight_runs_taken_over", "taken_over", "Runs begun again because their worker was lost.", ("queue",)),
     ("safelight_run_failures", "failures", "Runs that failed, by the error's code.", ("code",)),
     ("safelight_uploads", "uploads", "Files sent, by how that ended.", ("dialect", "outcome")),
+    ("safelight_webhook_deliveries", "webhooks", "Tries to reach webhooks, by how that ended.", ("outcome",)),
+    ("safelight_sandbox_faults", "sandbox", "Tries of runs that ended their sandbox child, by the error.", ("code",)),
     ("safelight_triggers", "triggers", "Runs asked for, by how the asking ended.", ("outcome",)),
 )
 """Name, the word the records count under, what it says, labels."""
@@ -61,6 +64,7 @@ class Everywhere:
     workers: Sequence[WorkerBeat]
     letters: int
     lost: int
+    outgoing: int
 
 
 async def everywhere(records: Records) -> Everywhere:
@@ -74,7 +78,8 @@ async def everywhere(records: Records) -> Everywhere:
             records.workers.list(),
             records.letters.count(),
             records.queues.lost(),
-        )
+        ),
+        outgoing=await records.outgoing.count(),
     )
 
 
@@ -141,6 +146,18 @@ class Metrics:
             registry=self.registry,
         )
 
+        self.stream_seconds = Histogram(
+            "safelight_http_stream_seconds",
+            "From an event to its place in a stream that this process sends, in seconds.",
+            buckets=SECONDS,
+            registry=self.registry,
+        )
+
+    def streamed(self, event: Event, since: datetime) -> None:
+        """Measure how far behind a stream is that began at `since`; what had happened before does not count."""
+        if event.at >= since:
+            self.stream_seconds.observe(max(0.0, (now() - event.at).total_seconds()))
+
     async def tell(self, records: Records) -> None:
         """Add what was counted here to the counts of all; raises `RecordsUnavailable`, and tells it later then."""
         for counted in (self.uploads, self.runs):
@@ -183,6 +200,8 @@ class Told(Collector):
             lost = CounterMetricFamily("safelight_jobs_lost", "Jobs taken from workers that were lost.")
             lost.add_metric((), self._found.lost)
             yield lost
+            outgoing = {(): float(self._found.outgoing)}
+            yield _gauge("safelight_webhook_events_waiting", "Events no worker has dispatched yet.", (), outgoing)
             letters = {(): float(self._found.letters)}
             yield _gauge("safelight_dead_letters", "Runs given up that wait for a decision.", (), letters)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from http import HTTPStatus
+from http.client import responses as phrases
 from typing import Any
 
 import orjson
@@ -11,7 +11,14 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from pipeline.documents import Complaint
-from pipeline.errors import MethodNotAllowed, RangeNotSatisfiable, RequestInvalid, RouteNotFound, SafelightError
+from pipeline.errors import (
+    MethodNotAllowed,
+    RangeNotSatisfiable,
+    RateExceeded,
+    RequestInvalid,
+    RouteNotFound,
+    SafelightError,
+)
 
 PROBLEM_TYPE = "application/problem+json"
 RETRY_AFTER = 5
@@ -36,10 +43,13 @@ class ProblemDocument(BaseModel):
     complaints: list[dict[str, Any]] | None = Field(default=None, description="Every fault of a flow document.")
 
 
-def problem(error: SafelightError, request_id: str) -> web.Response:
-    """The answer that tells a caller of `error`."""
-    document = {**_document(error.status, error.code, error.message, request_id), **_details(error)}
-    return _answer(error.status, document, _headers(error))
+def problem(
+    error: SafelightError, request_id: str, status: int | None = None, more: Mapping[str, Any] | None = None
+) -> web.Response:
+    """The answer that tells a caller of `error`; in a dialect with its own status, and `more` in the document."""
+    status = status or error.status
+    document = {**_document(status, error.code, error.message, request_id), **_details(error), **(more or {})}
+    return _answer(status, document, _headers(error))
 
 
 def refusal(error: web.HTTPException, request_id: str) -> web.Response:
@@ -63,7 +73,7 @@ def request_invalid(error: ValidationError) -> RequestInvalid:
 
 
 def _document(status: int, code: str, detail: str, request_id: str) -> dict[str, Any]:
-    title = HTTPStatus(status).phrase
+    title = phrases.get(status) or code.replace("_", " ").capitalize()
     return {
         "type": f"/docs#{code}",
         "title": title,
@@ -89,6 +99,9 @@ def _headers(error: SafelightError) -> dict[str, str]:
         headers["WWW-Authenticate"] = CHALLENGE
     if error.status in (429, 503) or error.retry_after is not None:
         headers["Retry-After"] = str(error.retry_after or RETRY_AFTER)
+    if isinstance(error, RateExceeded):
+        headers |= {"RateLimit-Limit": str(error.facts["limit"]), "RateLimit-Remaining": "0"}
+        headers["RateLimit-Reset"] = str(error.facts["seconds"])
     if isinstance(error, MethodNotAllowed):
         headers["Allow"] = error.facts["allowed"]
     if isinstance(error, RangeNotSatisfiable):

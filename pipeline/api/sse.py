@@ -79,5 +79,6 @@ async def _write(response: web.StreamResponse, frames: AsyncGenerator[bytes, Non
 
 
 def frame(id: str, type: str, shape: BaseModel) -> bytes:
-    """One event on the wire."""
-    return f"id: {id}\nevent: {type}\ndata: {shape.model_dump_json(by_alias=True)}\n\n".encode()
+    """One event on the wire; without an `id` it does not change from where a reader goes on."""
+    place = f"id: {id}\n" if id else ""
+    return f"{place}event: {type}\ndata: {shape.model_dump_json(by_alias=True)}\n\n".encode()

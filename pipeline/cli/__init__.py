@@ -23,6 +23,7 @@ from pipeline.cli import (
     sweep,
     top,
     up,
+    webhooks,
 )
 from pipeline.cli.console import Refusal, complain, refusal_of
 from pipeline.errors import SafelightError
@@ -34,6 +35,7 @@ GROUPS = (
     flows.commands,
     runs.commands,
     letters.commands,
+    webhooks.commands,
     files.commands,
     queues.commands,
     nodes.commands,

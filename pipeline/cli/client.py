@@ -42,8 +42,9 @@ class Client:
     target: Target
 
     async def get(self, path: str, **query: Any) -> Any:
-        """The JSON at `path`; parameters that are None are left out."""
-        given = {name: str(value) for name, value in query.items() if value is not None}
+        """The JSON at `path`; parameters that are None are left out, those of a list told again and again."""
+        many = {name: value if isinstance(value, list) else [value] for name, value in query.items()}
+        given = [(name, str(value)) for name, values in many.items() for value in values if value is not None]
         return await self._call("GET", path, params=given)
 
     async def post(self, path: str, document: Any = None) -> Any:

@@ -20,14 +20,21 @@ FileId = Annotated[str, typer.Argument(help="Id of the file.", metavar="FILE")]
 
 @commands.command("ls")
 def list_files(
-    limit: Annotated[int, typer.Option(help="At most so many, newest first.", min=1)] = 50,
+    limit: Annotated[int, typer.Option(help="At most so many.", min=1)] = 50,
+    tag: Annotated[list[str] | None, typer.Option(help="That has this tag, and every other one given.")] = None,
+    folder: Annotated[str | None, typer.Option(help="In this folder; `/` is the root.")] = None,
+    below: Annotated[str | None, typer.Option(help="In this folder or one in it.")] = None,
+    kind: Annotated[list[str] | None, typer.Option("--type", help="Of this type, such as image/*.")] = None,
+    search: Annotated[str | None, typer.Option(help="With this in its name.")] = None,
+    sort: Annotated[str, typer.Option(help="created, name or size; with `-` the last or largest first.")] = "-created",
     url: Url = None,
     key: Key = None,
     data: Data = None,
     as_json: Json = False,
 ) -> None:
-    """List files, newest first."""
-    page = ask(url, key, data, lambda client: client.pages("/v1/files", limit))
+    """List and search files, newest first."""
+    wanted = {"tag": tag, "folder": folder, "below": below, "type": kind, "search": search, "sort": sort}
+    page = ask(url, key, data, lambda client: client.pages("/v1/files", limit, **wanted))
     if as_json:
         say_json(page)
         return

@@ -255,7 +255,8 @@ class _Execution:
         return drawing
 
     async def _draw(self, stage: Stage) -> Drawing:
-        tries = max((self.flow.nodes[name].retries for name in stage.fused), default=0)
+        drawn_for = {*stage.fused, *(export.consumer for export in stage.exports)}
+        tries = max((self.flow.nodes[name].retries for name in drawn_for), default=0)
         watch = Watch({name: spec.timeout or self.node_timeout for name, spec in self.flow.nodes.items()}, self.course)
         try:
             assignment = self._assignment(stage)

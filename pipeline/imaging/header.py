@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from pathlib import Path
 
 import structlog
 
@@ -59,6 +60,13 @@ def read_header(path: str, mime: str, max_pixels: int, max_frames: int) -> Image
     if MEDIA_FORMATS.get(mime) in WALKS:
         check_whole(path, MEDIA_FORMATS[mime])
     return measure(path, mime, max_pixels, max_frames)
+
+
+def purified_svg(path: str) -> bytes:
+    """The SVG file at `path` without what acts or reaches out of it; raises `SvgInvalid`."""
+    from pipeline.imaging.purify.rewriting import purified
+
+    return purified(Path(path).read_bytes())
 
 
 def warm() -> None:

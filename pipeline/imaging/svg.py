@@ -39,9 +39,18 @@ XML_BASE = "http://www.w3.org/XML/1998/namespace base"
 LINKS = frozenset({"href", "src"})
 # Not SVG: a picture inside a picture would escape this scan.
 EMBEDDED = re.compile(r"data:image/(?:png|jpeg|jpg|gif|webp);base64,", re.I)
+FONT = re.compile(
+    r"data:(?:font/|application/(?:x-)?(?:font-)?)(?:woff2?|ttf|otf|truetype|opentype)(?:;charset=utf-8)?;base64,", re.I
+)
 CSS_ESCAPE = re.compile(r"\\(?:([0-9a-f]{1,6})\s?|(.))", re.I | re.S)
 CSS_URL = re.compile(r"url\(\s*(?:\"([^\"]*)|'([^']*)|([^)]*))", re.I)
 CSS_IMPORT = re.compile(r"@\s*import", re.I)
+
+
+def is_own(target: str) -> bool:
+    """Whether a link leads to a part of its own file or to a raster picture inside it."""
+    target = target.strip()
+    return target.startswith("#") or EMBEDDED.match(target) is not None
 
 
 def checked(data: bytes) -> bytes:
@@ -53,11 +62,16 @@ def checked(data: bytes) -> bytes:
     if len(data) > MOST_BYTES:
         raise ImageUnreadable(reason=f"an SVG has at most {MOST_BYTES} bytes here, not {len(data)}")
     # The renderer gets the very bytes that were checked: two parsers may differ on encodings, not on plain UTF-8.
-    text = _decoded(data)
-    declaration = DECLARATION.match(text, 0, LONGEST_DECLARATION)
-    plain = text[declaration.end() if declaration else 0 :].lstrip().encode()
+    plain = plain_text(data).encode()
     _Scan().read(plain)
     return plain
+
+
+def plain_text(data: bytes) -> str:
+    """The text of an XML file without its declaration; raises `ImageUnreadable` for an encoding not read here."""
+    text = _decoded(data)
+    declaration = DECLARATION.match(text, 0, LONGEST_DECLARATION)
+    return text[declaration.end() if declaration else 0 :].lstrip()
 
 
 def _decoded(data: bytes) -> str:
@@ -142,7 +156,7 @@ class _Scan:
 
     def _target(self, target: str) -> None:
         target = target.strip()
-        if target.startswith("#"):
+        if target.startswith("#") or FONT.match(target):
             return
         head = EMBEDDED.match(target)
         if head is None:

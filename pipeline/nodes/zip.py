@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import zipstream
 from pydantic import Field
 
+from pipeline.archives import distinct
 from pipeline.artifacts import Artifact
 from pipeline.nodes.base import FileNode
 
@@ -47,17 +48,3 @@ class Zip(FileNode):
                 digest.update(chunk)
                 file.write(chunk)
         return digest.hexdigest()
-
-
-def distinct(names: Sequence[str]) -> list[str]:
-    """The names, each later double with a number before its extension, without regard to case."""
-    taken: set[str] = set()
-    found = []
-    for name in names:
-        path, number, free = PurePosixPath(name), 1, name
-        while free.lower() in taken:
-            number += 1
-            free = f"{path.stem}-{number}{path.suffix}"
-        taken.add(free.lower())
-        found.append(free)
-    return found

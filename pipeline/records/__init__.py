@@ -10,17 +10,27 @@ from redis.asyncio import Redis
 
 from pipeline.events import EVENT_CAP, RecordClient
 from pipeline.records.answers import Answers
+from pipeline.records.deliveries import Deliveries
+from pipeline.records.derivatives import Derivatives
 from pipeline.records.durability import warnings_about
+from pipeline.records.fetches import Fetches
 from pipeline.records.files import Files
 from pipeline.records.groups import Groups
+from pipeline.records.holds import Holds
 from pipeline.records.letters import Letters
+from pipeline.records.outgoing import Outgoing
 from pipeline.records.queue import Queues
+from pipeline.records.rates import Rates
 from pipeline.records.retention import Retention
 from pipeline.records.runs import Runs
 from pipeline.records.schedules import Schedules
 from pipeline.records.series import Series
 from pipeline.records.sweeps import Sweeps
+from pipeline.records.tokens import Tokens
+from pipeline.records.trails import Trails
 from pipeline.records.uploads import Uploads
+from pipeline.records.usage import Usages
+from pipeline.records.webhooks import Webhooks
 from pipeline.records.workers import Workers
 
 
@@ -31,15 +41,25 @@ class Records:
         client = RecordClient.over(redis)
         self._client = client
         self.uploads = Uploads(client, prefix, event_cap)
+        self.holds = Holds(client, prefix, event_cap)
         self.files = Files(client, prefix, event_cap)
+        self.fetches = Fetches(client, prefix, event_cap)
+        self.usage = Usages(client, prefix, event_cap)
+        self.derivatives = Derivatives(client, prefix, event_cap)
         self.runs = Runs(client, prefix, event_cap)
         self.queues = Queues(client, prefix, event_cap)
         self.letters = Letters(client, prefix, event_cap)
         self.groups = Groups(client, prefix, event_cap)
+        self.rates = Rates(redis, prefix)
+        self.tokens = Tokens(client, prefix, event_cap)
         self.answers = Answers(client, prefix, event_cap)
         self.workers = Workers(client, prefix, event_cap)
         self.schedules = Schedules(client, prefix, event_cap)
         self.series = Series(client, prefix, event_cap)
+        self.trails = Trails(client, prefix, event_cap)
+        self.webhooks = Webhooks(client, prefix, event_cap)
+        self.deliveries = Deliveries(client, prefix, event_cap)
+        self.outgoing = Outgoing(client, prefix, event_cap)
         self.sweeps = Sweeps(client, prefix, event_cap)
         self.retention = Retention(client, prefix, event_cap)
 

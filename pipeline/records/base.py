@@ -21,7 +21,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 HIGHEST_SCORE = 2**53
 """Scores are doubles; up to here every microsecond is exact."""
 
-PAGE_LUA = """
+BELOW_LUA = """
 -- Lua's own `<` follows the locale of the server, sorted sets do not.
 local function below(a, b)
   for i = 1, math.min(#a, #b) do
@@ -30,7 +30,11 @@ local function below(a, b)
   end
   return #a < #b
 end
+"""
 
+PAGE_LUA = (
+    BELOW_LUA
+    + """
 local function page(index, score, id, limit)
   local top, skipped = '+inf', 0
   if score ~= '' then
@@ -43,6 +47,7 @@ local function page(index, score, id, limit)
   return redis.call('ZREVRANGEBYSCORE', index, top, '-inf', 'WITHSCORES', 'LIMIT', skipped, limit)
 end
 """
+)
 
 LIST_LUA = (
     PAGE_LUA
@@ -92,21 +97,37 @@ def flat(rows: Iterable[Sequence[Argument]]) -> list[Argument]:
     return [len(listed), *(field for row in listed for field in row)]
 
 
+def cursor_of(text: str) -> str:
+    """A place in a list as callers carry it."""
+    return urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+def text_of(cursor: str) -> str:
+    """What `cursor_of` was given; raises `CursorInvalid` for what it never made."""
+    try:
+        text = urlsafe_b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4)).decode()
+    except (NotBase64, ValueError) as cause:
+        raise CursorInvalid() from cause
+    if cursor_of(text) != cursor:
+        raise CursorInvalid()
+    return text
+
+
+def is_score(text: str) -> bool:
+    """Whether it is a place in an index of scores."""
+    return text.isascii() and text.isdigit() and len(text) <= 16 and int(text) <= HIGHEST_SCORE
+
+
 def encode_cursor(place: str, member: str) -> str:
-    return urlsafe_b64encode(f"{place}:{member}".encode()).decode().rstrip("=")
+    return cursor_of(f"{place}:{member}")
 
 
 def decode_cursor(cursor: str | None) -> tuple[str, str]:
     """Score and id after which a list goes on, two empty strings for its start; raises `CursorInvalid`."""
     if cursor is None:
         return "", ""
-    try:
-        text = urlsafe_b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4)).decode()
-    except (NotBase64, ValueError) as cause:
-        raise CursorInvalid() from cause
-    place, colon, member = text.partition(":")
-    known = place.isascii() and place.isdigit() and len(place) <= 16 and int(place) <= HIGHEST_SCORE
-    if not known or not colon or not member or encode_cursor(place, member) != cursor:
+    place, colon, member = text_of(cursor).partition(":")
+    if not is_score(place) or not colon or not member:
         raise CursorInvalid()
     return place, member
 

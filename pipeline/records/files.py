@@ -2,28 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from pipeline.errors import FileNotFound
 from pipeline.events import facts_text
-from pipeline.model import File, Page, now
-from pipeline.records.base import DUE_LUA, LIST_LUA, Argument, Room, decode_cursor, paged, score
+from pipeline.model import File, FileQuery, Page, now
+from pipeline.records.base import DUE_LUA, Argument, score
+from pipeline.records.cards import CARDS_LUA, card_text
+from pipeline.records.finding import Finding
 
-FILES_LUA = """
+CHANGED = ("name", "folder", "tags", "metadata", "private", "region")
+"""What of a file can be changed, beside whether it is stored."""
+
+FILES_LUA = (
+    CARDS_LUA
+    + """
+local function lasts(file)
+  if file.expires ~= '' then redis.call('ZADD', P .. 'expiring:files', file.expires, file.id)
+  else redis.call('ZREM', P .. 'expiring:files', file.id) end
+  if file.kept ~= '' then redis.call('ZADD', P .. 'stored:' .. file.project, file.kept, file.id)
+  else redis.call('ZREM', P .. 'stored:' .. file.project, file.id) end
+end
+
 local function put_file(file)
   redis.call('SET', P .. 'file:' .. file.id, file.text)
   redis.call('ZADD', P .. 'files:' .. file.project, file.created, file.id)
-  if file.expires ~= '' then redis.call('ZADD', P .. 'expiring:files', file.expires, file.id) end
-  if file.kept ~= '' then redis.call('ZADD', P .. 'stored:' .. file.project, file.kept, file.id) end
+  reshelve(file.project, file.id, file.created, file.card)
+  lasts(file)
 end
 
 local function drop_file(id)
   local text = redis.call('GET', P .. 'file:' .. id)
   if not text then return nil end
   local project = cjson.decode(text).project
+  local card, created = card_of(project, id), redis.call('ZSCORE', P .. 'files:' .. project, id)
   redis.call('DEL', P .. 'file:' .. id)
+  if card and created then unshelve(project, id, created, card) end
   redis.call('ZREM', P .. 'files:' .. project, id)
   redis.call('ZREM', P .. 'stored:' .. project, id)
   redis.call('ZREM', P .. 'expiring:files', id)
@@ -31,10 +47,20 @@ local function drop_file(id)
 end
 
 local function take_file()
-  return {id = take(), project = take(), text = take(), created = take(), expires = take(), stored = take(),
-    kept = take(), facts = take()}
+  return {id = take(), project = take(), text = take(), card = take(), created = take(), expires = take(),
+    stored = take(), kept = take(), facts = take()}
+end
+
+-- What of the limits a new file would break: 'files', 'bytes' or nothing; an empty limit is none.
+local function over(project, size, most_files, most_bytes)
+  if most_files == '' and most_bytes == '' then return nil end
+  local used = redis.call('HMGET', P .. 'usage:' .. project, 'files', 'bytes')
+  if most_files ~= '' and tonumber(used[1] or 0) + 1 > tonumber(most_files) then return 'files' end
+  if most_bytes ~= '' and tonumber(used[2] or 0) + size > tonumber(most_bytes) then return 'bytes' end
+  return nil
 end
 """
+)
 
 CREATE_LUA = (
     FILES_LUA
@@ -46,22 +72,16 @@ return 1
 """
 )
 
-STORE_LUA = """
-local id, seen, text, project, kept, at, facts = take(), take(), take(), take(), take(), take(), take()
-if redis.call('GET', P .. 'file:' .. id) ~= seen then return 0 end
-redis.call('SET', P .. 'file:' .. id, text)
-redis.call('ZREM', P .. 'expiring:files', id)
-if kept ~= '' then redis.call('ZADD', P .. 'stored:' .. project, kept, id) end
-emit('file.stored', project, id, at, facts)
+CHANGE_LUA = (
+    FILES_LUA
+    + """
+local seen, at, type, facts, file = take(), take(), take(), take(), take_file()
+if redis.call('GET', P .. 'file:' .. file.id) ~= seen then return 0 end
+put_file(file)
+if type ~= '' then emit(type, file.project, file.id, at, facts) end
 return 1
 """
-
-LEARN_LUA = """
-local id, seen, text = take(), take(), take()
-if redis.call('GET', P .. 'file:' .. id) ~= seen then return 0 end
-redis.call('SET', P .. 'file:' .. id, text)
-return 1
-"""
+)
 
 DELETE_LUA = (
     FILES_LUA
@@ -71,7 +91,7 @@ local text = drop_file(id)
 if not text then return false end
 local file = cjson.decode(text)
 local facts = cjson.encode({name = file.name, mime = file.mime, size = file.size})
-emit('file.deleted', file.project, id, at, facts)
+emit('file.deleted', file.project, id, at, facts, text)
 return text
 """
 )
@@ -99,7 +119,7 @@ return rows
 """
 
 
-class Files(Room):
+class Files(Finding):
     """The files that can be asked for."""
 
     async def create(self, file: File) -> bool:
@@ -119,24 +139,51 @@ class Files(Room):
 
     async def store(self, file_id: str, at: datetime) -> File:
         """Keep the file for good; the second time changes nothing. Raises `FileNotFound`."""
+
+        def kept(file: File) -> File:
+            return file if file.stored_at else file.model_copy(update={"stored_at": at, "expires_at": None})
+
+        return await self.change(file_id, kept, at, "file.stored")
+
+    async def unstore(self, file_id: str, at: datetime, expires: datetime) -> File:
+        """Let the file expire; one that was to expire anyway does when it was. Raises `FileNotFound`."""
+
+        def unkept(file: File) -> File:
+            return file.model_copy(update={"stored_at": None, "expires_at": expires}) if file.stored_at else file
+
+        return await self.change(file_id, unkept, at, "file.unstored")
+
+    async def change(
+        self, file_id: str, changed: Callable[[File], File], at: datetime, event: str = "file.updated"
+    ) -> File:
+        """Make the file what `changed` makes of it, with its event; one that stays as it was is no news.
+
+        `changed` is asked again when somebody else was faster, and may raise. Raises `FileNotFound`.
+        """
         while True:
             seen = await self._text(file_id)
-            file = read_file(seen)
-            if file.stored_at is not None:
-                return file
-            stored = file.model_copy(update={"stored_at": at, "expires_at": None})
-            change = (stored.model_dump_json(), file.project, _kept(stored), at.isoformat(), file_facts(stored))
-            if await self._call(STORE_LUA, file_id, seen, *change):
-                return stored
+            old = read_file(seen)
+            new = changed(old)
+            if new == old:
+                return old
+            facts = _change_facts(old, new) if event == "file.updated" else file_facts(new)
+            if await self._call(CHANGE_LUA, seen, at.isoformat(), event, facts, *file_arguments(new)):
+                return new
+
+    async def shelve(self, file_id: str) -> None:
+        """Put a file that is on record into every index and sum again; raises `FileNotFound`."""
+        while True:
+            seen = await self._text(file_id)
+            if await self._call(CHANGE_LUA, seen, "", "", "", *file_arguments(read_file(seen))):
+                return
 
     async def learn(self, file_id: str, facts: Mapping[str, Any]) -> File:
         """Note what was found out about the file, over what was known before; raises `FileNotFound`."""
-        while True:
-            seen = await self._text(file_id)
-            file = read_file(seen)
-            learned = file.model_copy(update={"facts": {**file.facts, **facts}})
-            if learned == file or await self._call(LEARN_LUA, file_id, seen, learned.model_dump_json()):
-                return learned
+
+        def learned(file: File) -> File:
+            return file.model_copy(update={"facts": {**file.facts, **facts}})
+
+        return await self.change(file_id, learned, now(), "")
 
     async def delete(self, file_id: str) -> File | None:
         """Forget the file and return what it was, None when there was none."""
@@ -164,11 +211,16 @@ class Files(Room):
         texts = await self._call(WITHIN_LUA, f"files:{project}", "ZRANGEBYSCORE", *ends, passed, limit)
         return [read_file(text) for text in texts if text]
 
+    async def alike(self, project: str, sha256: str, limit: int = 20) -> Sequence[File]:
+        """Files of a project with these bytes, at most `limit` of them, the oldest first."""
+        key, first, last = self._key("hashes", project), f"[{sha256}:", f"[{sha256};"  # `;` comes after `:`
+        found = await self._client.execute_command("ZRANGEBYLEX", key, first, last, "LIMIT", 0, limit)
+        files = await self.get_many([member.decode().rpartition(":")[2] for member in found])
+        return sorted((file for file in files if file is not None), key=lambda file: file.created_at)
+
     async def list(self, project: str, cursor: str | None = None, limit: int = 50) -> Page[File]:
         """The files of a project, newest first; raises `CursorInvalid`."""
-        place = decode_cursor(cursor)
-        rows = await self._call(LIST_LUA, f"files:{project}", "file:", *place, limit + 1)
-        return paged(rows, limit, read_file)
+        return await self.find(project, FileQuery(), cursor, limit)
 
     async def _text(self, file_id: str) -> bytes:
         text: bytes | None = await self._client.get(self._key("file", file_id))
@@ -187,6 +239,7 @@ def file_arguments(file: File) -> list[Argument]:
         file.id,
         file.project,
         file.model_dump_json(),
+        card_text(file),
         score(file.created_at),
         score(file.expires_at) if file.expires_at else "",
         file.stored_at.isoformat() if file.stored_at else "",
@@ -206,3 +259,10 @@ def file_facts(file: File) -> bytes:
     if file.run is not None:
         facts |= {"run": file.run, "path": file.path}
     return facts_text(facts)
+
+
+def _change_facts(old: File, new: File) -> bytes:
+    """What the log tells of a change: which fields, and what they were."""
+    fields = [name for name in CHANGED if getattr(old, name) != getattr(new, name)]
+    previous = old.model_dump(mode="json", include=set(fields))
+    return facts_text({"name": new.name, "mime": new.mime, "size": new.size, "changed": fields, "previous": previous})

@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 from pipeline.errors import GroupNotFound
-from pipeline.model import Group, Page
+from pipeline.events import facts_text
+from pipeline.model import Group, Page, now
 from pipeline.records.base import LIST_LUA, Room, decode_cursor, paged, score
 
 CREATE_LUA = """
-local id, project, text, created = take(), take(), take(), take()
+local id, project, text, created, at, facts = take(), take(), take(), take(), take(), take()
 if redis.call('EXISTS', P .. 'group:' .. id) == 1 then return end
 redis.call('SET', P .. 'group:' .. id, text)
 redis.call('ZADD', P .. 'groups:' .. project, created, id)
+emit('group.created', project, id, at, facts)
+"""
+
+DELETE_LUA = """
+local id, at = take(), take()
+local text = redis.call('GET', P .. 'group:' .. id)
+if not text then return 0 end
+local project = cjson.decode(text).project
+redis.call('DEL', P .. 'group:' .. id)
+redis.call('ZREM', P .. 'groups:' .. project, id)
+emit('group.deleted', project, id, at, '{}')
+return 1
 """
 
 
@@ -19,7 +32,9 @@ class Groups(Room):
 
     async def create(self, group: Group) -> None:
         """Keep a new group; one of that id which is already there stays as it is."""
-        await self._call(CREATE_LUA, group.id, group.project, group.model_dump_json(), score(group.created_at))
+        facts = facts_text({"files": len(group.files)})
+        known = (group.id, group.project, group.model_dump_json(), score(group.created_at))
+        await self._call(CREATE_LUA, *known, group.created_at.isoformat(), facts)
 
     async def get(self, group_id: str) -> Group:
         """The group; raises `GroupNotFound`."""
@@ -27,6 +42,10 @@ class Groups(Room):
         if text is None:
             raise GroupNotFound(id=group_id)
         return Group.model_validate_json(text)
+
+    async def delete(self, group_id: str) -> bool:
+        """Forget the group; whether it was there."""
+        return bool(await self._call(DELETE_LUA, group_id, now().isoformat()))
 
     async def list(self, project: str, cursor: str | None = None, limit: int = 50) -> Page[Group]:
         """The groups of a project, newest first; raises `CursorInvalid`."""

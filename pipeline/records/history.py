@@ -15,7 +15,7 @@ MOST_TRIES = 20
 LOST = Problem(code=WorkerLost.code, message=WorkerLost.sentence).model_dump_json()
 """What ails a try that nobody ended."""
 
-# What these call and do not make is made by `RUN_LUA`, which holds them.
+# These stand after `RUN_LUA`.
 TRIES_LUA = (
     f"local MOST_TRIES = {MOST_TRIES}\n"
     + """

@@ -12,6 +12,7 @@ from typing import Any
 from pipeline.errors import LetterNotFound
 from pipeline.model import Letter, Page, Problem, Run, Try, now
 from pipeline.records.base import DUE_LUA, PAGE_LUA, Room, decode_cursor, paged, score
+from pipeline.records.history import LETTERS_LUA
 from pipeline.records.shape import RUN_LUA, read_run
 from pipeline.records.steps import FAIL_LUA, fail_arguments
 
@@ -38,6 +39,7 @@ return rows
 
 DROP_LUA = (
     RUN_LUA
+    + LETTERS_LUA
     + """
 local at, how, note, dropped = take(), take(), take(), 0
 while taken < #ARGV do
@@ -49,6 +51,7 @@ return dropped
 
 EXPIRE_LUA = (
     RUN_LUA
+    + LETTERS_LUA
     + DUE_LUA
     + """
 local at, dropped = take(), 0

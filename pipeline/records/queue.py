@@ -35,6 +35,9 @@ LINES_LUA = """
 local function line(queue, project) return queue .. ':line:' .. project end
 local function lock(id) return 'arq:in-progress:' .. id end
 
+-- Whether a worker is to leave; a reader beside its first bears its id and a word behind a colon.
+local function leaves(worker) return redis.call('SISMEMBER', P .. 'draining', string.match(worker, '^[^:]*')) == 1 end
+
 -- Whose run it is, as a stock producer does not say it.
 local function owner(id)
   local run = string.match(id, '^run:(.+):%d+$')
@@ -79,7 +82,7 @@ local function offered(queue)
     local worker = redis.call('ZPOPMIN', queue .. ':offers')[1]
     if not worker then return nil end
     local offer = redis.call('GETDEL', P .. 'offer:' .. worker)
-    if offer and redis.call('SISMEMBER', P .. 'draining', worker) == 0 then
+    if offer and not leaves(worker) then
       return worker, string.match(offer, '^(%d+) (.+)$')
     end
   end

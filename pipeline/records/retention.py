@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
 from pipeline.model import ENDED
 from pipeline.records.base import DUE_LUA, Room, score
+from pipeline.records.history import LETTERS_LUA
 from pipeline.records.shape import RUN_LUA
 
 TRIMMED = 1000
@@ -29,6 +30,7 @@ return rows
 
 FORGET_LUA = (
     RUN_LUA
+    + LETTERS_LUA
     + """
 local forgotten = 0
 while taken < #ARGV do
@@ -52,6 +54,20 @@ STANDING_LUA = """
 local rows = {}
 for i = 1, #ARGV do rows[i] = redis.call('HMGET', P .. 'run:' .. take(), 'status', 'attempt') end
 return rows
+"""
+
+
+# What is left of a project without events: counts of runs that have not ended, failures that go by themselves.
+LEAVE_LUA = """
+local project = take()
+local log, depths = P .. 'events:' .. project, P .. 'depths:' .. project
+if redis.call('EXISTS', P .. 'failures:' .. project) == 1 then return 0 end
+if redis.call('EXISTS', log) == 1 and redis.call('XLEN', log) > 0 then return 0 end
+for _, held in ipairs(redis.call('HVALS', depths)) do
+  if held ~= '0' then return 0 end
+end
+redis.call('UNLINK', log, depths)
+return redis.call('SREM', P .. 'projects', project)
 """
 
 
@@ -108,6 +124,18 @@ class Retention(Room):
         gone = await self._client.xtrim(stream, minid=oldest, approximate=True, limit=TRIMMED)
         # What is left is less than one block of the stream, so that to be exact is quick now.
         return int(gone or await self._client.xtrim(stream, minid=oldest, approximate=False))
+
+    async def note_projects(self, projects: Iterable[str]) -> None:
+        """Remember that there are these projects, so that what is theirs is found when no settings name them."""
+        await self._client.execute_command("SADD", self._key("projects"), "", *projects)
+
+    async def noted_projects(self) -> set[str]:
+        """Every project that was noted and has not left."""
+        return {name.decode() for name in await self._client.execute_command("SMEMBERS", self._key("projects"))}
+
+    async def leave(self, project: str) -> bool:
+        """Forget a project of which no event, failure or open run is left; whether it was for us to do."""
+        return bool(await self._call(LEAVE_LUA, project))
 
     async def old_events(self, project: str, before: datetime, most: int) -> int:
         """How many events `trim` would forget, counted up to `most`."""

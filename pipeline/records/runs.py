@@ -34,6 +34,7 @@ from pipeline.records.steps import (
     COMMIT_LUA,
     CREATE_LUA,
     FAIL_LUA,
+    FEED_LUA,
     KEEP_LUA,
     MARK_LUA,
     PURGE_LUA,
@@ -41,7 +42,9 @@ from pipeline.records.steps import (
     RETRY_LUA,
     START_LUA,
     fail_arguments,
+    given_arguments,
     node_arguments,
+    run_arguments,
 )
 
 ENQUEUE_ONE_LUA = ENQUEUE_LUA + "return enqueue(take_slip())"
@@ -66,7 +69,7 @@ STRANDED_LUA = (
     RUN_LUA
     + """
 local rows = {}
-for _, id in ipairs(redis.call('ZRANGEBYSCORE', P .. 'statuses:queued', '-inf', take(), 'LIMIT', 0, take())) do
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', P .. 'statuses:' .. take(), '-inf', take(), 'LIMIT', 0, take())) do
   rows[#rows + 1] = whole(id)
 end
 return rows
@@ -98,12 +101,14 @@ class Runs(Room):
 
         One of that id which is already there stays as it is. False when the run is kept and the queue took nothing.
         """
-        place = score(run.created_at)
-        apart = {"tries", "status", "attempt", "started_at", "finished_at", "outputs", "facts", "error"}
-        text = run.model_dump_json(exclude=apart)
-        fields = (run.id, run.project, run.flow, run.status, run.attempt, place, run.queue)
-        files = " ".join(run_files(run))
-        return bool(await self._call(CREATE_LUA, *fields, text, files, run.created_at.isoformat(), *(slip or ("",))))
+        return bool(await self._call(CREATE_LUA, *run_arguments(run, slip)))
+
+    async def feed(self, run_id: str, attempt: int, fetch: str, file: str, at: datetime, slip: Slip) -> Run | None:
+        """Give a waiting run the file that a fetch became; with the last one it is queued. None when it waits no more.
+
+        A second time changes nothing.
+        """
+        return _step(await self._call(FEED_LUA, run_id, attempt, fetch, file, at.isoformat(), score(at), *slip))
 
     async def enqueue(self, slip: Slip) -> bool:
         """Put a slip into the queue; False when it is there already."""
@@ -209,13 +214,14 @@ class Runs(Room):
         text = await self._call(KEPT_LUA, run_id)
         return [Checkpoint.model_validate(one) for one in orjson.loads(text or b"[]")]
 
-    async def retry(self, run_id: str, at: datetime, resume: bool = False) -> Run:
+    async def retry(self, run_id: str, at: datetime, resume: bool = False, renewed: Run | None = None) -> Run:
         """Queue an ended run again as its next attempt; raises `RunNotFound` or `RunNotEnded`.
 
-        What is `kept` of it stays only if it is to `resume`.
+        What is `kept` of it stays only if it is to `resume`. With what it is given `renewed`, it waits for its fetches.
         The file records of its earlier outputs are forgotten; their bytes stay until the new ones replace them.
         """
-        row = await self._call(RETRY_LUA, run_id, at.isoformat(), score(at), int(not resume))
+        given = given_arguments(renewed) if renewed else ("", "", "")
+        row = await self._call(RETRY_LUA, run_id, at.isoformat(), score(at), int(not resume), *given)
         if isinstance(row, bytes):
             raise _refusal(run_id, row.decode())
         return read_run(row)
@@ -225,9 +231,9 @@ class Runs(Room):
         fault = problem.model_dump_json() if problem else ""
         return _step(await self._call(RELEASE_LUA, run_id, attempt, self._claim, at.isoformat(), score(at), fault))
 
-    async def stranded(self, before: datetime, limit: int = 100) -> list[Run]:
-        """Runs that were queued by `before` and have not begun, the oldest first."""
-        rows = await self._call(STRANDED_LUA, score(before), limit)
+    async def stranded(self, before: datetime, limit: int = 100, status: RunStatus = "queued") -> list[Run]:
+        """Runs that are queued (or waiting) since before `before`, the oldest first."""
+        rows = await self._call(STRANDED_LUA, status, score(before), limit)
         return [read_run(row) for row in rows if row[0]]
 
     async def counts(self, project: str | None = None) -> dict[RunStatus, int]:
@@ -249,11 +255,6 @@ class Runs(Room):
         index = ":".join(["runs", project, *(part for pair in filters if pair[1] for part in pair if part)])
         rows = await self._call(LIST_LUA, index, *decode_cursor(cursor), limit + 1)
         return paged(rows, limit, read_run)
-
-
-def run_files(run: Run) -> Sequence[str]:
-    """The ids of its input files, each once."""
-    return list(dict.fromkeys(id for group in run.inputs.values() for id in group))
 
 
 def _refusal(run_id: str, found: str) -> RunNotFound | RunEnded | RunNotEnded:

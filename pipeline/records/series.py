@@ -1,6 +1,6 @@
 """What happened how often and how long it took, by the minute: counted inside the steps of runs, so never guessed.
 
-A step leaves one note of all it counts; notes are put into the books some hundred at a time, or when somebody reads.
+A step leaves a note of each thing it counts, with its minute; a chore, and whoever reads, puts notes into the books.
 There each count goes three ways: to its minute and its hour, which are kept for `KEPT_DAYS`, and to the totals, which
 stay; times of nodes to the totals only. How many runs of a queue have not ended, and since when the oldest waits, is
 read off an index of those runs and of nothing else.
@@ -8,21 +8,25 @@ read off an index of those runs and of nothing else.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-import orjson
 from pydantic import Field
 
+from pipeline.errors import RecordsUnavailable
 from pipeline.model import QUEUES, Noun, Page
 from pipeline.records.base import EPOCH, PAGE_LUA, Room, decode_cursor, flat, paged
-from pipeline.records.tallies import BOUNDS, SHORTEST, Counts, Tally, added
+from pipeline.records.tallies import Book, Tally, added, bucket, tallied
 
 KEPT_DAYS = 7
 MINUTE, HOUR = 60, 3600
-MOST_NOTES = 200
-"""Notes that wait for somebody to put them into the books."""
+UNCHARTED = "node|"
+"""How the names of what goes to the totals only begin."""
+BOOKED_AT_ONCE = 2000
+"""Notes that one step puts into the books."""
 MOST_FLOWS = 300
 """Flows counted under their own names; further ones are `other`."""
 MOST_FAILURES = 500
@@ -37,71 +41,36 @@ SERIES_LUA = f"""
 local series = {{}}
 
 do
-local function whole_number(number) return string.format('%.0f', number) end
-
--- Microseconds; the same for everything one script counts.
-function series.clock()
-  if not series.now then
-    local time = redis.call('TIME')
-    series.now = time[1] * 1000000 + time[2]
-  end
-  return series.now
-end
-
-local function add(span, start, counts)
-  local key = P .. 'series:' .. span .. ':' .. whole_number(start)
-  local kept = cjson.decode(redis.call('GET', key) or '{{}}')
-  for name, by in pairs(counts) do kept[name] = (kept[name] or 0) + by end
-  redis.call('SET', key, cjson.encode(kept), 'EX', {KEPT_DAYS * 86400} + 2 * span)
-end
-
-local function book(minute, counts)
-  local charted = {{}}
-  for name, by in pairs(counts) do
-    redis.call('HINCRBY', P .. 'totals', name, whole_number(by))
-    if string.sub(name, 1, 5) ~= 'node|' then charted[name] = by end
-  end
-  if next(charted) == nil then return end
-  for _, span in ipairs({{{MINUTE}, {HOUR}}}) do add(span, minute - minute % span, charted) end
-end
-
--- Puts what was noted into the books, and forgets the notes last: a server that is full refuses all of it or nothing.
-function series.fold()
-  local notes, sums = P .. 'series:notes', {{}}
-  for _, note in ipairs(redis.call('LRANGE', notes, 0, -1)) do
-    local minute, counts = string.match(note, '^(%d+)(.*)$')
-    local sum = sums[minute] or {{}}
-    sums[minute] = sum
-    for name, by in string.gmatch(counts, '\\n([^\\t]+)\\t(%-?%d+)') do sum[name] = (sum[name] or 0) + by end
-  end
-  for minute, counts in pairs(sums) do book(tonumber(minute), counts) end
-  redis.call('DEL', notes)
-end
-
+local now, now_text
 local counted = {{}}
 
-function series.count(name, by) counted[#counted + 1] = '\\n' .. name .. '\\t' .. (by or 1) end
+local function whole_number(number) return string.format('%.0f', number) end
+
+-- Microseconds, and the same as a text; one moment for everything that one script counts.
+local function clock()
+  if not now then
+    local time = redis.call('TIME')
+    now, now_text = time[1] * 1000000 + time[2], time[1] .. string.format('%06d', time[2])
+  end
+  return now, now_text
+end
+
+function series.count(name, by) counted[#counted + 1] = ' n ' .. (by or 1) .. ' ' .. name end
+
+local function took(name, micros) counted[#counted + 1] = ' t ' .. whole_number(micros) .. ' ' .. name end
 
 -- To be called when everything that a script counts is counted.
 function series.note()
   if #counted == 0 then return end
-  local second = math.floor(series.clock() / 1000000)
-  local note = whole_number(second - second % {MINUTE}) .. table.concat(counted)
+  local second = math.floor(clock() / 1000000)
+  local minute = whole_number(second - second % {MINUTE})
+  for place, count in ipairs(counted) do counted[place] = minute .. count end
+  redis.call('RPUSH', P .. 'series:notes', unpack(counted))
   counted = {{}}
-  if redis.call('RPUSH', P .. 'series:notes', note) >= {MOST_NOTES} then series.fold() end
-end
-
-function series.took(name, micros)
-  local place = 0
-  if micros > {SHORTEST * 1000} then
-    place = math.ceil(2 * math.log(micros / {SHORTEST * 1000}) / math.log(2) - 1e-9)
-  end
-  series.count(name .. '|' .. whole_number(math.max(0, math.min({len(BOUNDS)}, place))))
-  series.count(name .. '|us', whole_number(micros))
 end
 
 -- A name for what is counted by flow: never as many as there can be flows.
-function series.flow(flow)
+local function known_flow(flow)
   local key = P .. 'series:flows'
   if redis.call('SISMEMBER', key, flow) == 1 then return flow end
   if redis.call('SCARD', key) >= {MOST_FLOWS} then return 'other' end
@@ -109,50 +78,41 @@ function series.flow(flow)
   return flow
 end
 
-series.open = {{queued = true, running = true, waiting = true}}
+local open = {{queued = true, running = true, waiting = true}}
 
-local function depth(run, status) return P .. 'depth:' .. run.queue .. ':' .. status end
-
-function series.join(run, status)
-  if not series.open[status] then return end
-  if redis.call('ZADD', depth(run, status), whole_number(series.clock()), run.id) == 0 then return end
-  redis.call('HINCRBY', P .. 'depths:' .. run.project, run.queue .. '|' .. status, 1)
+local function held(verb, run, status, by, ...)
+  if redis.call(verb, P .. 'depth:' .. run.queue .. ':' .. status, ...) == 0 then return end
+  redis.call('HINCRBY', P .. 'depths:' .. run.project, run.queue .. '|' .. status, by)
 end
 
-function series.leave(run, status)
-  if not series.open[status] or redis.call('ZREM', depth(run, status), run.id) == 0 then return end
-  redis.call('HINCRBY', P .. 'depths:' .. run.project, run.queue .. '|' .. status, -1)
-end
+local function since(mark) return mark and math.max(0, clock() - mark) end
 
-local marks = {{queued = 'queued_us', running = 'begun_us'}}
+local function over(run, before, status)
+  series.count('runs|' .. known_flow(run.flow) .. '|' .. status)
+  series.count('ended|' .. run.queue .. '|' .. status)
+  local ran = before == 'running' and since(run.begun_us)
+  if ran then took('run|' .. run.queue, ran) end
+end
 
 -- What the record of a run keeps of the moment it comes to this status, if anything.
 function series.mark(status)
-  if marks[status] then return marks[status], whole_number(series.clock()) end
-end
-
-local function since(mark) return mark and math.max(0, series.clock() - mark) end
-
-local function running(run, before)
-  local waited = before == 'queued' and since(run.queued_us)
-  if waited then series.took('wait|' .. run.queue, waited) end
-  if before == 'running' then series.count('taken_over|' .. run.queue) end
-end
-
-local function over(run, before, status)
-  series.count('runs|' .. series.flow(run.flow) .. '|' .. status)
-  series.count('ended|' .. run.queue .. '|' .. status)
-  local ran = before == 'running' and since(run.begun_us)
-  if ran then series.took('run|' .. run.queue, ran) end
+  local mark = status == 'queued' and 'queued_us' or status == 'running' and 'begun_us'
+  if mark then return mark, select(2, clock()) end
 end
 
 -- To be called when a run comes to be (without `before`) and whenever its status changes, with the marks it had.
 function series.moved(run, before, status)
-  if before and before ~= status then series.leave(run, before) end
-  series.join(run, status)
-  if status == 'running' then running(run, before)
-  elseif not series.open[status] then over(run, before, status)
-  elseif status == 'queued' and before ~= 'running' then series.count('queued|' .. run.queue) end
+  if before ~= status and open[before] then held('ZREM', run, before, -1, run.id) end
+  if open[status] then held('ZADD', run, status, 1, select(2, clock()), run.id) end
+  if status == 'running' then
+    local waited = before == 'queued' and since(run.queued_us)
+    if waited then took('wait|' .. run.queue, waited) end
+    if before == 'running' then series.count('taken_over|' .. run.queue) end
+  elseif not open[status] then
+    over(run, before, status)
+  elseif status == 'queued' and before ~= 'running' then
+    series.count('queued|' .. run.queue)
+  end
   series.note()
 end
 
@@ -161,26 +121,22 @@ function series.node(text)
   local state = cjson.decode(text)
   if type(state.ms) ~= 'number' then return end
   local ran = state.status == 'completed' or state.status == 'failed'
-  if ran then series.took('node|' .. state.type, state.ms * 1000) end
+  if ran then took('node|' .. state.type, state.ms * 1000) end
 end
 
 function series.stored(run, micros)
-  if micros and micros > 0 then series.took('store|' .. run.queue, micros) end
-end
-
-local function node_type(run, node)
-  if type(node) ~= 'string' then return '' end
-  local text = redis.call('HGET', P .. 'run:' .. run.id .. ':nodes', node)
-  return text and cjson.decode(text).type or ''
+  if micros and micros > 0 then took('store|' .. run.queue, micros) end
 end
 
 -- To be called with the problem a run fails of, before it is moved.
 function series.failed(run, text)
-  local problem = cjson.decode(text)
-  local node = node_type(run, problem.node)
+  local problem, node, now = cjson.decode(text), '', select(2, clock())
+  if type(problem.node) == 'string' then
+    local state = redis.call('HGET', P .. 'run:' .. run.id .. ':nodes', problem.node)
+    node = state and cjson.decode(state).type or ''
+  end
   local print = string.sub(redis.sha1hex(problem.code .. '|' .. node .. '|' .. run.flow), 1, 16)
   local index, key = P .. 'failures:' .. run.project, P .. 'failure:' .. run.project .. ':' .. print
-  local now = whole_number(series.clock())
   series.count('failures|' .. problem.code)
   redis.call('HSET', key, 'code', problem.code, 'type', node, 'flow', run.flow, 'message', problem.message,
     'run', run.id, 'last', now)
@@ -199,23 +155,37 @@ end
 COUNT_LUA = (
     SERIES_LUA
     + """
-for _ = 1, tonumber(take()) do series.count(take(), take()) end
+for _ = 1, tonumber(take()) do series.count(take(), tonumber(take())) end
 series.note()
 """
 )
 
-# A server that takes no writes tells what is in the books.
-TOTALS_LUA = SERIES_LUA + "pcall(series.fold) return redis.call('HGETALL', P .. 'totals')"
+NOTES_LUA = """
+return {redis.call('GET', P .. 'series:booked') or '0', redis.call('LRANGE', P .. 'series:notes', 0, take() - 1)}
+"""
 
-READ_LUA = (
-    SERIES_LUA
-    + """
-pcall(series.fold)
+# What somebody else has put into the books meanwhile is not put there again. The notes go last: a server that is full
+# refuses all of it or nothing.
+BOOK_LUA = f"""
+local booked, notes = take(), take()
+if (redis.call('GET', P .. 'series:booked') or '0') ~= booked then return 0 end
+redis.call('INCR', P .. 'series:booked')
+for _ = 1, tonumber(take()) do redis.call('HINCRBY', P .. 'totals', take(), take()) end
+for _ = 1, tonumber(take()) do
+  local span, start, text = take(), take(), take()
+  redis.call('SET', P .. 'series:' .. span .. ':' .. start, text, 'EX', {KEPT_DAYS * 86400} + 2 * span)
+end
+redis.call('LTRIM', P .. 'series:notes', notes, -1)
+return 1
+"""
+
+TOTALS_LUA = "return redis.call('HGETALL', P .. 'totals')"
+
+READ_LUA = """
 local span, start, count, keys = take(), tonumber(take()), tonumber(take()), {}
 for i = 1, count do keys[i] = P .. 'series:' .. span .. ':' .. string.format('%.0f', start + (i - 1) * span) end
 return redis.call('MGET', unpack(keys))
 """
-)
 
 CLOCK_LUA = "return redis.call('TIME')"
 
@@ -312,18 +282,46 @@ class Series(Room):
         second, _ = await self._call(CLOCK_LUA)
         return int(second)
 
+    async def book(self) -> int:
+        """Put what was noted into the books; returns how many notes that were.
+
+        Done by many at a time, or by one that dies over it, every note is counted once.
+        """
+        done = 0
+        while True:
+            booked, notes = await self._call(NOTES_LUA, BOOKED_AT_ONCE)
+            if not notes:
+                return done
+            totals, more = booking(notes)
+            texts = await self._added(more)
+            if await self._call(BOOK_LUA, booked, len(notes), *flat(totals.items()), *flat(texts)):
+                done += len(notes)
+
+    async def _added(self, more: Mapping[tuple[int, int], Book]) -> list[tuple[int, int, bytes]]:
+        if not more:
+            return []
+        texts = await self._client.mget([self._key("series", str(span), str(start)) for span, start in more])
+        found = zip(more.items(), texts, strict=True)
+        return [(*place, Book.read(text).with_more(book.counts, book.times).text()) for (place, book), text in found]
+
     async def totals(self) -> Tally:
         """Everything counted since the records began."""
+        await self._settle()
         row = await self._call(TOTALS_LUA)
-        return added([{name.decode(): int(number) for name, number in zip(row[::2], row[1::2], strict=True)}])
+        return tallied({name.decode(): int(number) for name, number in zip(row[::2], row[1::2], strict=True)})
 
-    async def spans(self, span: int, start: int, count: int) -> list[Counts]:
-        """The counts of `count` minutes or hours (`span` in seconds) from `start` on, a multiple of `span`."""
+    async def spans(self, span: int, start: int, count: int) -> list[Book]:
+        """The books of `count` minutes or hours (`span` in seconds) from `start` on, a multiple of `span`."""
+        await self._settle()
         texts: list[bytes | None] = []
         while len(texts) < count:
             number = min(READ_AT_ONCE, count - len(texts))
             texts += await self._call(READ_LUA, span, start + len(texts) * span, number)
-        return [orjson.loads(text) if text else {} for text in texts]
+        return [Book.read(text) for text in texts]
+
+    async def _settle(self) -> None:
+        with suppress(RecordsUnavailable):  # a server that takes no writes tells what is in the books
+            await self.book()
 
     async def last(self, minutes: int) -> tuple[Tally, float]:
         """The counts of this minute and those before it, `minutes` in all, and how many seconds that is by now."""
@@ -344,6 +342,32 @@ class Series(Room):
     async def present(self) -> dict[str, bool]:
         """Workers by id: True for one that is alive, False for one that was lost within the last quarter of an hour."""
         return {id.decode(): bool(alive) for id, alive in await self._call(PRESENT_LUA)}
+
+
+def booking(notes: Sequence[bytes]) -> tuple[Mapping[str, int], Mapping[tuple[int, int], Book]]:
+    """What the notes add up to: in all, and what goes into the books, by span and start of each."""
+    totals, books = Counter[str](), dict[tuple[int, int], Book]()
+    for start, noted in _minutes(notes).items():
+        totals.update(noted.counts)
+        totals.update(noted.times)
+        charted = {name: number for name, number in noted.times.items() if not name.startswith(UNCHARTED)}
+        for span in (MINUTE, HOUR) if noted.counts or charted else ():
+            place = (span, start - start % span)
+            books[place] = books.get(place, Book()).with_more(noted.counts, charted)
+    return totals, books
+
+
+def _minutes(notes: Sequence[bytes]) -> Mapping[int, Book]:
+    minutes: dict[int, tuple[Counter[str], Counter[str]]] = {}
+    for note in notes:
+        start, kind, number, name = note.decode().split(" ", 3)
+        counts, times = minutes.setdefault(int(start), (Counter(), Counter()))
+        if kind == "n":
+            counts[name] += int(number)
+        else:
+            times[f"{name}|{bucket(int(number))}"] += 1
+            times[f"{name}|us"] += int(number)
+    return {start: Book(*parts) for start, parts in minutes.items()}
 
 
 def _depth(row: Sequence[bytes | int]) -> Depth:

@@ -6,13 +6,13 @@ their own, so that marking a node costs one small write.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
 
 from pipeline.model import ENDED, Run
-from pipeline.records.history import LETTERS_LUA, TRIES_LUA, tries_of
+from pipeline.records.history import tries_of
 from pipeline.records.queue import FENCE_LUA
 from pipeline.records.series import SERIES_LUA
 
@@ -67,12 +67,19 @@ local function tell(type, run, at, facts)
   emit(type, run.project, run.id, at, cjson.encode(facts))
 end
 
+-- Whether it waits for a file that is being fetched; those that came stand as `fed:<fetch>`.
+local function hungry(id)
+  local key = P .. 'run:' .. id
+  for fetch in string.gmatch(redis.call('HGET', key, 'awaits') or '', '%S+') do
+    if redis.call('HEXISTS', key, 'fed:' .. fetch) == 0 then return true end
+  end
+  return false
+end
+
 local function whole(id)
   return {redis.call('HGETALL', P .. 'run:' .. id), redis.call('HGETALL', P .. 'run:' .. id .. ':nodes')}
 end
 """
-    + TRIES_LUA
-    + LETTERS_LUA
 )
 
 
@@ -87,8 +94,14 @@ def read_run(row: Any) -> Run:
         run[name] = orjson.loads(fields.get(name.encode(), nothing))
     run["tries"] = tries_of(fields, run)
     states = run["nodes"] | {name.decode(): orjson.loads(text) for name, text in nodes.items()}
+    run["inputs"] = {name: [_fed(fields, id) for id in ids] for name, ids in run["inputs"].items()}
     run |= {"status": status, "attempt": int(fields[b"attempt"]), "nodes": _settled(status, states)}
     return Run.model_validate(run)
+
+
+def _fed(fields: Mapping[bytes, bytes], id: str) -> str:
+    """The file that a fetch became, when this is the id of one."""
+    return fields.get(f"fed:{id}".encode(), id.encode()).decode()
 
 
 def _settled(status: str, states: dict[str, Any]) -> dict[str, Any]:

@@ -8,11 +8,11 @@ from datetime import datetime
 import orjson
 
 from pipeline.events import facts_text
-from pipeline.model import LetterReason, NodeState, Problem, Try
+from pipeline.model import LetterReason, NodeState, Problem, Run, Try
 from pipeline.records.base import Argument, flat, score
 from pipeline.records.files import FILES_LUA
-from pipeline.records.history import LOST
-from pipeline.records.queue import ENQUEUE_LUA, LINES_LUA
+from pipeline.records.history import LETTERS_LUA, LOST, TRIES_LUA
+from pipeline.records.queue import ENQUEUE_LUA, LINES_LUA, Slip
 from pipeline.records.shape import RUN_LUA
 
 NODE_EVENTS = {
@@ -46,30 +46,58 @@ local function merge(run, nodes, at)
 end
 """
 
-CREATE_LUA = (
+CREATING_LUA = (
     RUN_LUA
     + ENQUEUE_LUA
     + """
-local run = {id = take(), project = take(), flow = take(), status = take(), attempt = take(), created = take(),
-  queue = take()}
-local text, files, at, slip = take(), take(), take(), take_slip()
-local key = P .. 'run:' .. run.id
-if redis.call('EXISTS', key) == 1 then return 1 end
-redis.call('HSET', key, 'text', text, 'project', run.project, 'flow', run.flow, 'status', run.status,
-  'attempt', run.attempt, 'created', run.created, 'files', files, 'queue', run.queue, series.mark(run.status))
-redis.call('ZADD', P .. 'runs:' .. run.project, run.created, run.id)
-redis.call('ZADD', P .. 'runs:' .. run.project .. ':flow:' .. run.flow, run.created, run.id)
-index('ZADD', run, run.status)
-series.moved(run, nil, run.status)
+local function take_run()
+  return {id = take(), project = take(), flow = take(), status = take(), attempt = take(), created = take(),
+    queue = take(), text = take(), files = take(), awaits = take(), at = take(), slip = take_slip()}
+end
+
+local function create(run)
+  local key = P .. 'run:' .. run.id
+  if redis.call('EXISTS', key) == 1 then return 1 end
+  redis.call('HSET', key, 'text', run.text, 'project', run.project, 'flow', run.flow, 'status', run.status,
+    'attempt', run.attempt, 'created', run.created, 'files', run.files, 'queue', run.queue, series.mark(run.status))
+  if run.awaits ~= '' then redis.call('HSET', key, 'awaits', run.awaits) end
+  redis.call('ZADD', P .. 'runs:' .. run.project, run.created, run.id)
+  redis.call('ZADD', P .. 'runs:' .. run.project .. ':flow:' .. run.flow, run.created, run.id)
+  index('ZADD', run, run.status)
+  series.moved(run, nil, run.status)
+  tell('run.' .. run.status, run, run.at)
+  -- The run is on record by now, so whatever ails the queue must not be told as a refusal.
+  if not run.slip or pcall(enqueue, run.slip) then return 1 end
+  return 0
+end
+"""
+)
+
+CREATE_LUA = CREATING_LUA + "return create(take_run())"
+
+FEED_LUA = (
+    RUN_LUA
+    + ENQUEUE_LUA
+    + """
+local id, attempt, fetch, file, at, place, slip = take(), take(), take(), take(), take(), take(), take_slip()
+local run, key = turn(id, attempt, '', {waiting = true}), P .. 'run:' .. id
+if not run then return false end
+redis.call('HSET', key, 'fed:' .. fetch, file)
+if hungry(id) then return whole(id) end
+local files = {}
+for one in string.gmatch(redis.call('HGET', key, 'files') or '', '%S+') do
+  files[#files + 1] = redis.call('HGET', key, 'fed:' .. one) or one
+end
+move(run, 'queued', {'files', table.concat(files, ' ')}, place)
 tell('run.queued', run, at)
--- The run is on record by now, so whatever ails the queue must not be told as a refusal.
-if not slip or pcall(enqueue, slip) then return 1 end
-return 0
+pcall(enqueue, slip)
+return whole(id)
 """
 )
 
 START_LUA = (
     RUN_LUA
+    + TRIES_LUA
     + """
 local id, attempt, claim, at, worker, lost = take(), take(), take(), take(), take(), take()
 local run = turn(id, attempt, claim, {queued = true, running = true})
@@ -127,6 +155,8 @@ return whole(id)
 
 FAIL_LUA = (
     RUN_LUA
+    + TRIES_LUA
+    + LETTERS_LUA
     + NODES_LUA
     + """
 local id, attempt, claim, at, problem, place = take(), take(), take(), take(), take(), take()
@@ -198,9 +228,11 @@ return {seen, gone}
 
 RETRY_LUA = (
     RUN_LUA
+    + TRIES_LUA
+    + LETTERS_LUA
     + FILES_LUA
     + """
-local id, at, place, whole_again = take(), take(), take(), take()
+local id, at, place, whole_again, text, files, awaits = take(), take(), take(), take(), take(), take(), take()
 local run = known(id)
 if not run then return 'missing' end
 if not ended[run.status] then return run.status end
@@ -208,20 +240,22 @@ local key = P .. 'run:' .. id
 -- First what a server that is full refuses: a step that has begun is not refused any more.
 local attempt = redis.call('HINCRBY', key, 'attempt', 1)
 if whole_again == '1' then redis.call('HDEL', key, 'kept') end
+if text ~= '' then redis.call('HSET', key, 'text', text, 'files', files, 'awaits', awaits) end
 drop_letter(id, at, 'retried', '')
 end_try(run, redis.call('HGET', key, 'finished_at') or at, '')
 run.attempt = attempt
 redis.call('HDEL', key, 'outputs', 'facts', 'error', 'started_at', 'finished_at')
 for _, file in ipairs(redis.call('SMEMBERS', key .. ':files')) do drop_file(file) end
 redis.call('DEL', key .. ':nodes', key .. ':files')
-move(run, 'queued', {}, place)
-tell('run.queued', run, at)
+move(run, hungry(id) and 'waiting' or 'queued', {}, place)
+tell('run.' .. run.status, run, at)
 return whole(id)
 """
 )
 
 RELEASE_LUA = (
     RUN_LUA
+    + TRIES_LUA
     + """
 local id, attempt, claim, at, place, problem = take(), take(), take(), take(), take(), take()
 local run = turn(id, attempt, claim, {running = true})
@@ -245,6 +279,23 @@ redis.call('HSET', P .. 'run:' .. id, 'kept', text)
 return 1
 """
 )
+
+
+def run_arguments(run: Run, slip: Slip | None) -> tuple[Argument, ...]:
+    """A new run and its job, if it has one yet, as `take_run` of the scripts takes them."""
+    fields = (run.id, run.project, run.flow, run.status, run.attempt, score(run.created_at), run.queue)
+    return (*fields, *given_arguments(run), run.created_at.isoformat(), *(slip or ("",)))
+
+
+def given_arguments(run: Run) -> tuple[str, str, str]:
+    """What never changes of a run, the ids of its files, and those of its fetches."""
+    apart = {"tries", "status", "attempt", "started_at", "finished_at", "outputs", "facts", "error"}
+    return run.model_dump_json(exclude=apart), " ".join(run_files(run)), " ".join(run.fetches)
+
+
+def run_files(run: Run) -> Sequence[str]:
+    """The ids of its input files, each once."""
+    return list(dict.fromkeys(id for group in run.inputs.values() for id in group))
 
 
 def fail_arguments(

@@ -8,17 +8,25 @@ from typing import Any
 
 import orjson
 
-from pipeline.errors import UploadNotFound
-from pipeline.model import File, Upload, now
-from pipeline.records.base import DUE_LUA, Room, score
+from pipeline.errors import QuotaExceeded, UploadNotFound
+from pipeline.model import File, Limits, Run, Upload, now
+from pipeline.records.base import DUE_LUA, Argument, Room, score
 from pipeline.records.files import FILES_LUA, file_arguments
+from pipeline.records.queue import Slip
+from pipeline.records.steps import CREATING_LUA, run_arguments
+from pipeline.records.trails import BYTES_LUA, LAST_WORD
 
-CREATE_LUA = """
+CREATE_LUA = (
+    FILES_LUA
+    + """
 local id, text, offset, expires = take(), take(), take(), take()
 if redis.call('EXISTS', P .. 'upload:' .. id) == 1 then return end
+local broken = over(take(), tonumber(take()), take(), take())
+if broken then return broken end
 redis.call('HSET', P .. 'upload:' .. id, 'text', text, 'offset', offset)
 redis.call('ZADD', P .. 'expiring:uploads', expires, id)
 """
+)
 
 # The offset a client was told never goes down, whoever wakes up late.
 ADVANCE_LUA = """
@@ -29,19 +37,6 @@ if tonumber(offset) > tonumber(reached) then redis.call('HSET', key, 'offset', o
 return 1
 """
 
-LOCK_LUA = """
-local key, holder, milliseconds = P .. 'lock:' .. take(), take(), take()
-local held = redis.call('GET', key)
-if held and held ~= holder then return 0 end
-redis.call('SET', key, holder, 'PX', milliseconds)
-return 1
-"""
-
-UNLOCK_LUA = """
-local key = P .. 'lock:' .. take()
-if redis.call('GET', key) == take() then redis.call('DEL', key) end
-"""
-
 FORGET_LUA = """
 local function forget_upload(id)
   redis.call('ZREM', P .. 'expiring:uploads', id)
@@ -49,21 +44,77 @@ local function forget_upload(id)
 end
 """
 
-FINISH_LUA = (
+# A dialect whose clients ask again after a lost answer leaves marks; inside a text their quotes would be escaped.
+END_LUA = """
+local function end_upload(id)
+  local key, ended = P .. 'upload:' .. id, P .. 'ended:' .. id
+  local expires = redis.call('ZSCORE', P .. 'expiring:uploads', id)
+  if expires and string.find(redis.call('HGET', key, 'text'), '"marks":{"', 1, true) then
+    redis.call('RENAME', key, ended)
+    redis.call('PEXPIREAT', ended, math.floor(expires / 1000))
+  end
+  forget_upload(id)
+end
+"""
+
+FINISHING_LUA = (
     FILES_LUA
     + FORGET_LUA
+    + END_LUA
     + """
-local id, at, file = take(), take(), take_file()
-if redis.call('EXISTS', P .. 'upload:' .. id) == 0 then return 0 end
-put_file(file)
-forget_upload(id)
-emit('file.uploaded', file.project, file.id, at, file.facts)
-if file.stored ~= '' then emit('file.stored', file.project, file.id, at, file.facts) end
+local function finish()
+  local id, at, file, size = take(), take(), take_file(), tonumber(take())
+  if redis.call('EXISTS', P .. 'upload:' .. id) == 0 then return 0 end
+  local broken = over(file.project, size, take(), take())
+  if broken then return broken end
+  put_file(file)
+  end_upload(id)
+  emit('file.uploaded', file.project, file.id, at, file.facts)
+  if file.stored ~= '' then emit('file.stored', file.project, file.id, at, file.facts) end
+  return 1
+end
+"""
+)
+
+FINISH_LUA = FINISHING_LUA + "return finish()"
+
+# The run that follows comes to be with the file, so that neither is ever without the other.
+FOLLOW_LUA = (
+    FINISHING_LUA
+    + CREATING_LUA
+    + """
+local told = finish()
+if told == 1 then create(take_run()) end
+return told
+"""
+)
+
+CONDEMN_LUA = """
+local id, at, project, facts, text = take(), take(), take(), take(), take()
+local key = P .. 'upload:' .. id
+if redis.call('EXISTS', key) == 1 and redis.call('HSETNX', key, 'infected', at) == 1 then
+  emit('file.infected', project, id, at, facts, text)
+end
+"""
+
+DELETE_LUA = (
+    FORGET_LUA
+    + BYTES_LUA
+    + f"""
+local id = take()
+if forget_upload(id) == 0 then return 0 end
+told_bytes(id, 'gone', 1, {LAST_WORD})
 return 1
 """
 )
 
-DELETE_LUA = FORGET_LUA + "return forget_upload(take())"
+# What was said first holds.
+DECLARE_LUA = """
+local key, size = P .. 'upload:' .. take(), take()
+if redis.call('EXISTS', key) == 0 then return end
+redis.call('HSETNX', key, 'size', size)
+return redis.call('HGET', key, 'size')
+"""
 
 # An id without a record would stand at the head of the index for ever.
 EXPIRED_LUA = (
@@ -71,7 +122,7 @@ EXPIRED_LUA = (
     + """
 local rows, index = {}, P .. 'expiring:uploads'
 for _, id in ipairs(due(index, take(), take(), take())) do
-  local row = redis.call('HMGET', P .. 'upload:' .. id, 'text', 'offset')
+  local row = redis.call('HMGET', P .. 'upload:' .. id, 'text', 'offset', 'size')
   if row[1] then rows[#rows + 1] = row else redis.call('ZREM', index, id) end
 end
 return rows
@@ -88,34 +139,55 @@ return found
 class Uploads(Room):
     """The uploads whose bytes are still arriving."""
 
-    async def create(self, upload: Upload) -> None:
-        """Keep a new upload; one of that id which is already there stays as it is."""
-        await self._call(CREATE_LUA, upload.id, upload.model_dump_json(), upload.offset, score(upload.expires_at))
+    async def create(self, upload: Upload, limits: Limits | None = None) -> None:
+        """Keep a new upload; one of that id which is already there stays as it is.
+
+        Raises `QuotaExceeded` when its project has reached the limits, or will with the bytes it declares.
+        """
+        size = upload.intake.declared_size or 0
+        known = (upload.id, upload.model_dump_json(), upload.offset, score(upload.expires_at))
+        _refuse(await self._call(CREATE_LUA, *known, upload.project, size, *_quota(limits)), limits)
 
     async def get(self, upload_id: str) -> Upload:
         """The upload; raises `UploadNotFound` when there is none or it has become a file."""
-        row = await self._client.execute_command("HMGET", self._key("upload", upload_id), "text", "offset")
-        if row[0] is None:
+        return await self._found("upload", upload_id)
+
+    async def ended(self, upload_id: str) -> Upload:
+        """An upload with marks that has become a file, as it was begun; raises `UploadNotFound` once it has expired."""
+        return await self._found("ended", upload_id)
+
+    async def declare(self, upload_id: str, size: int) -> int:
+        """Note how many bytes it is to have, if that was left open; says how many it is. Raises `UploadNotFound`."""
+        known = await self._call(DECLARE_LUA, upload_id, size)
+        if known is None:
             raise UploadNotFound(id=upload_id)
-        return _read(row)
+        return int(known)
 
     async def advance(self, upload_id: str, offset: int) -> None:
         """Note that bytes up to `offset` are safe; a lower one than before changes nothing. Raises `UploadNotFound`."""
         if not await self._call(ADVANCE_LUA, upload_id, offset):
             raise UploadNotFound(id=upload_id)
 
-    async def lock(self, upload_id: str, holder: str, seconds: float) -> bool:
-        """Whether `holder` alone may write now, for `seconds`; asking again while holding prolongs it."""
-        return bool(await self._call(LOCK_LUA, upload_id, holder, max(1, int(seconds * 1000))))
+    async def finish(
+        self, upload_id: str, file: File, limits: Limits | None = None, following: tuple[Run, Slip] | None = None
+    ) -> None:
+        """Turn the upload into `file`, in one step with its events and the run `following` it.
 
-    async def unlock(self, upload_id: str, holder: str) -> None:
-        """Let others write; nothing happens when the lock has passed to somebody else."""
-        await self._call(UNLOCK_LUA, upload_id, holder)
-
-    async def finish(self, upload_id: str, file: File) -> None:
-        """Turn the upload into `file`, in one step with its events; raises `UploadNotFound` when it is gone."""
-        if not await self._call(FINISH_LUA, upload_id, now().isoformat(), *file_arguments(file)):
+        However many are finished at once, the project's files stay within the limits: raises `QuotaExceeded`. Raises
+        `UploadNotFound` when it is gone.
+        """
+        made = (upload_id, now().isoformat(), *file_arguments(file), file.size, *_quota(limits))
+        run = run_arguments(*following) if following else ()
+        answer = await self._call(FOLLOW_LUA if following else FINISH_LUA, *made, *run)
+        if not answer:
             raise UploadNotFound(id=upload_id)
+        _refuse(answer, limits)
+
+    async def condemn(self, file: File, signature: str) -> None:
+        """Tell, once, of a virus in what would have become `file`."""
+        facts = {"name": file.name, "mime": file.mime, "size": file.size, "sha256": file.sha256, "signature": signature}
+        told = (now().isoformat(), file.project, orjson.dumps(facts), file.model_dump_json())
+        await self._call(CONDEMN_LUA, file.id, *told)
 
     async def delete(self, upload_id: str) -> bool:
         """Forget the upload; whether it was there."""
@@ -130,6 +202,27 @@ class Uploads(Room):
         found = await self._call(KNOWN_LUA, *upload_ids) if upload_ids else []
         return {id for id, there in zip(upload_ids, found, strict=True) if there}
 
+    async def _found(self, kind: str, upload_id: str) -> Upload:
+        row = await self._client.execute_command("HMGET", self._key(kind, upload_id), "text", "offset", "size")
+        if row[0] is None:
+            raise UploadNotFound(id=upload_id)
+        return _read(row)
+
 
 def _read(row: Sequence[Any]) -> Upload:
-    return Upload.model_validate(orjson.loads(row[0]) | {"offset": int(row[1])})
+    known = orjson.loads(row[0]) | {"offset": int(row[1])}
+    if row[2] is not None:
+        known["intake"]["declared_size"] = int(row[2])
+    return Upload.model_validate(known)
+
+
+def _quota(limits: Limits | None) -> tuple[Argument, Argument]:
+    """Most files and bytes as the scripts take them, "" for as many as there may be."""
+    known = (limits.max_files, limits.max_storage) if limits else (None, None)
+    return "" if known[0] is None else known[0], "" if known[1] is None else known[1]
+
+
+def _refuse(answer: Any, limits: Limits | None) -> None:
+    if isinstance(answer, bytes) and limits is not None:
+        limit = limits.max_files if answer == b"files" else limits.max_storage
+        raise QuotaExceeded(limit=limit, unit=answer.decode())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import AsyncGenerator, AsyncIterable
+from collections.abc import AsyncGenerator, AsyncIterable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
@@ -12,7 +12,7 @@ from uuid import uuid4
 
 from pipeline.errors import OffsetMismatch
 from pipeline.model import Upload
-from pipeline.staging.base import Staged
+from pipeline.staging.base import Check, Staged, passes, unchecked
 from pipeline.storage.base import PIECE
 from pipeline.storage.local import DRAFT, Draft, LocalStorage, faults_spoken, finished, sync_folder
 
@@ -25,13 +25,21 @@ class LocalStaging:
     def __init__(self, storage: LocalStorage) -> None:
         self._storage = storage
 
-    async def append(self, upload: Upload, offset: int, chunks: AsyncIterable[bytes], *, final: bool = False) -> int:
+    async def append(
+        self,
+        upload: Upload,
+        offset: int,
+        chunks: AsyncIterable[bytes],
+        *,
+        final: bool = False,
+        check: Check = unchecked,
+    ) -> int:
         await self._storage.prepare()
-        draft = Draft.resume(self._whole(upload))
+        draft = await self._sole(self._whole(upload))
         try:
             if offset != draft.position:
                 raise OffsetMismatch(expected=draft.position, given=offset)
-            await self._fill(draft, chunks, final)
+            await self._fill(draft, chunks, final, check)
             return draft.position
         finally:
             draft.close()
@@ -58,6 +66,19 @@ class LocalStaging:
             draft.close()
             draft.path.unlink(missing_ok=True)
 
+    async def parts(self, upload: Upload) -> Mapping[int, int]:
+        with faults_spoken(self._parts(upload)):
+            return {int(file.name): file.stat().st_size for file in self._numbered(upload)}
+
+    async def part_url(self, upload: Upload, number: int, size: int, expires: float) -> str | None:
+        return None
+
+    async def confirm(self, upload: Upload, tags: Mapping[int, str]) -> None:
+        return None
+
+    async def put_url(self, upload: Upload, media_type: str, size: int, expires: float) -> str | None:
+        return None
+
     async def promote(self, upload: Upload, media_type: str) -> None:
         target = self._storage.path(upload.key)
         await self._storage.prepare()
@@ -74,13 +95,34 @@ class LocalStaging:
     async def discard(self, staged: Staged) -> None:
         await finished(partial(self._remove, self._storage.staging / staged.name))
 
-    async def _fill(self, draft: Draft, chunks: AsyncIterable[bytes], final: bool) -> None:
+    async def _sole(self, whole: Path) -> Draft:
+        """The growing file, written by us alone: one who lost his turn and still has it open is left with the old."""
+        draft = Draft.resume(whole)
+        if draft.lock():
+            return draft
+        draft.close()
+        await finished(partial(self._replace_by_copy, whole))
+        return await self._sole(whole)
+
+    def _replace_by_copy(self, whole: Path) -> None:
+        copy = whole.with_name(f"{DRAFT}{uuid4()}")
+        with faults_spoken(whole):
+            try:
+                shutil.copyfile(whole, copy)
+                copy.replace(whole)
+            finally:
+                copy.unlink(missing_ok=True)
+
+    async def _fill(self, draft: Draft, chunks: AsyncIterable[bytes], final: bool, check: Check) -> None:
         try:
             async for chunk in chunks:
+                check()
                 draft.write(chunk)
+            check()
             draft.flush()
         except BaseException:
-            draft.flush()
+            if passes(check):
+                draft.flush()
             await finished(partial(self._sync, draft))
             raise
         if not final:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterable
+from collections.abc import AsyncGenerator, AsyncIterable, Mapping
 from datetime import datetime
 
 from pipeline.errors import OffsetMismatch
 from pipeline.model import Upload
-from pipeline.staging.base import Staged
+from pipeline.staging.base import Check, Staged, unchecked
 from pipeline.storage.base import STAGING
 from pipeline.storage.memory import Kept, MemoryStorage
 
@@ -18,7 +18,15 @@ class MemoryStaging:
     def __init__(self, storage: MemoryStorage) -> None:
         self._kept = storage.kept
 
-    async def append(self, upload: Upload, offset: int, chunks: AsyncIterable[bytes], *, final: bool = False) -> int:
+    async def append(
+        self,
+        upload: Upload,
+        offset: int,
+        chunks: AsyncIterable[bytes],
+        *,
+        final: bool = False,
+        check: Check = unchecked,
+    ) -> int:
         if offset != (expected := await self.offset(upload)):
             raise OffsetMismatch(expected=expected, given=offset)
         body = bytearray(self._body(_whole(upload)))
@@ -26,6 +34,7 @@ class MemoryStaging:
             async for chunk in chunks:
                 body += chunk
         finally:
+            check()
             self._keep(_whole(upload), bytes(body))
         return len(body)
 
@@ -36,6 +45,18 @@ class MemoryStaging:
         body = b"".join([chunk async for chunk in chunks])
         self._keep(f"{_whole(upload)}/{number:05}", body)
         return len(body)
+
+    async def parts(self, upload: Upload) -> Mapping[int, int]:
+        return {int(key.rpartition("/")[2]): len(self._body(key)) for key in self._parts(upload)}
+
+    async def part_url(self, upload: Upload, number: int, size: int, expires: float) -> str | None:
+        return None
+
+    async def confirm(self, upload: Upload, tags: Mapping[int, str]) -> None:
+        return None
+
+    async def put_url(self, upload: Upload, media_type: str, size: int, expires: float) -> str | None:
+        return None
 
     async def promote(self, upload: Upload, media_type: str) -> None:
         staged = [_whole(upload), *self._parts(upload)]

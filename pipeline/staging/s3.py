@@ -1,14 +1,16 @@
 """Staging in S3: a multipart upload on the final key, so that promotion copies nothing, and a small tail beside it.
 
-Under `.staging/<upload id>/` lie `multipart` (its id and part size, JSON), `tail-<n>` (the bytes from offset n on that
-do not fill a part yet) and `part-<number>` (the entity tag of a numbered part). What counts is read from S3 each time:
-the parts it lists, then the tail that begins where they end; a tail that begins elsewhere was overtaken by a part.
+Under `.staging/<upload id>/` lie `multipart` (its id and part size, JSON), `tail-<n>-<length>` (the bytes from offset n
+on that do not fill a part yet) and `part-<number>` (the entity tag of a numbered part). What counts is read from S3
+each time: the parts it lists, then the longest tail that begins where they end; one that begins elsewhere was overtaken
+by a part, a shorter one by a longer. So a write that comes late, from one who lost his turn, takes nothing away.
+What was put at an address of ours lies under `put`: a copy of it is promoted, so that the address can change no file.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncGenerator, AsyncIterable
+from collections import Counter
+from collections.abc import AsyncGenerator, AsyncIterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from tempfile import SpooledTemporaryFile
@@ -16,13 +18,15 @@ from tempfile import SpooledTemporaryFile
 import orjson
 
 from pipeline import sniff
+from pipeline.acts import settled
 from pipeline.errors import OffsetMismatch, PartTooSmall, StorageKeyNotFound
 from pipeline.model import Upload
-from pipeline.staging.base import Staged
+from pipeline.staging.base import Check, Staged, passes, unchecked
 from pipeline.storage.base import STAGING
 from pipeline.storage.s3 import LEAST_PART, PART, Multipart, S3Storage, SentPart, part_size
 
 JSON = "application/json"
+PUT = "put"
 
 
 @dataclass
@@ -52,7 +56,15 @@ class S3Staging:
         self._final: dict[str, tuple[Standing, bytes]] = {}
         """Uploads whose last append said that promotion follows, and their tails."""
 
-    async def append(self, upload: Upload, offset: int, chunks: AsyncIterable[bytes], *, final: bool = False) -> int:
+    async def append(
+        self,
+        upload: Upload,
+        offset: int,
+        chunks: AsyncIterable[bytes],
+        *,
+        final: bool = False,
+        check: Check = unchecked,
+    ) -> int:
         self._final.pop(upload.id, None)
         standing = await self._standing(upload)
         if offset != (expected := self._end(upload, standing)):
@@ -61,14 +73,15 @@ class S3Staging:
         try:
             async for chunk in chunks:
                 tail += chunk
-                await self._send_parts(upload, standing, tail)
+                await self._send_parts(upload, standing, tail, check)
         except BaseException:
-            await asyncio.shield(self._keep_tail(upload, standing, tail))
+            if passes(check):
+                await settled(self._keep_tail(upload, standing, tail, check))
             raise
         if final:
             self._final[upload.id] = standing, bytes(tail)
         else:
-            await self._keep_tail(upload, standing, tail)
+            await self._keep_tail(upload, standing, tail, check)
         return standing.begin + len(tail)
 
     async def offset(self, upload: Upload) -> int:
@@ -86,9 +99,30 @@ class S3Staging:
         await self._storage.write(self._name(upload, f"part-{number:05}"), tag.encode(), JSON)
         return size
 
+    async def parts(self, upload: Upload) -> Mapping[int, int]:
+        return {number: part.size for number, part in (await self._standing(upload)).parts.items()}
+
+    async def part_url(self, upload: Upload, number: int, size: int, expires: float) -> str | None:
+        declared = upload.intake.declared_type or sniff.UNKNOWN
+        multipart, _ = await self._found(upload) or await self._begun(upload, declared)
+        return await multipart.url(number, size, expires)
+
+    async def confirm(self, upload: Upload, tags: Mapping[int, str]) -> None:
+        found = await self._found(upload)
+        sent = await found[0].parts() if found else None
+        listed = Counter(part.number for part in sent or ())
+        for number, tag in tags.items():
+            if listed[number] > 1 and any(part.number == number and part.tag == tag for part in sent or ()):
+                await self._storage.write(self._name(upload, f"part-{number:05}"), tag.encode(), JSON)
+
+    async def put_url(self, upload: Upload, media_type: str, size: int, expires: float) -> str | None:
+        return await self._storage.presigned_put(self._name(upload, PUT), media_type, size, expires)
+
     async def promote(self, upload: Upload, media_type: str) -> None:
         standing, tail = self._final.get(upload.id) or await self._read(upload)
-        if standing.promoted is None:
+        if (put := self._name(upload, PUT)) in standing.kept:
+            await self._storage.duplicate(put, self._storage.place(upload.key), media_type)
+        elif standing.promoted is None:
             if standing.multipart:
                 await self._complete(standing, standing.multipart, tail)
             elif tail or standing.kept or not await self._storage.stat(upload.key):
@@ -143,14 +177,21 @@ class S3Staging:
     def _end(self, upload: Upload, standing: Standing) -> int:
         if standing.promoted is not None:
             return standing.promoted
-        return standing.begin + standing.kept.get(self._tail_name(upload, standing), 0)
+        put = standing.kept.get(self._name(upload, PUT), 0)
+        return put or standing.begin + standing.kept.get(self._longest(upload, standing), 0)
 
     async def _tail(self, upload: Upload, standing: Standing) -> bytes:
-        name = self._tail_name(upload, standing)
-        return (await self._storage.read(name) or b"") if name in standing.kept else b""
+        name = self._longest(upload, standing)
+        return (await self._storage.read(name) or b"") if name else b""
 
-    async def _send_parts(self, upload: Upload, standing: Standing, tail: bytearray) -> None:
+    def _longest(self, upload: Upload, standing: Standing) -> str:
+        """The tail that counts, nothing when there is none."""
+        begin, kept = self._name(upload, f"tail-{standing.begin}-"), standing.kept
+        return max((name for name in kept if name.startswith(begin)), key=kept.__getitem__, default="")
+
+    async def _send_parts(self, upload: Upload, standing: Standing, tail: bytearray, check: Check) -> None:
         while len(tail) >= standing.part_size:
+            check()
             if standing.multipart is None:
                 media_type = sniff.media_type(bytes(tail[: sniff.HEAD_SIZE]), upload.intake.name)
                 standing.multipart, standing.part_size = await self._begun(upload, media_type)
@@ -162,9 +203,10 @@ class S3Staging:
             del tail[: len(body)]
             standing.parts[number] = SentPart(number, len(body), tag)
 
-    async def _keep_tail(self, upload: Upload, standing: Standing, tail: bytearray) -> None:
-        name = self._tail_name(upload, standing)
-        if len(tail) != standing.kept.get(name, 0):
+    async def _keep_tail(self, upload: Upload, standing: Standing, tail: bytearray, check: Check) -> None:
+        name = self._name(upload, f"tail-{standing.begin}-{len(tail)}")
+        check()
+        if tail and name not in standing.kept:
             await self._storage.write(name, bytes(tail), sniff.UNKNOWN)
         for overtaken in standing.kept.keys() - {name, self._name(upload, "multipart")}:
             await self._storage.remove(overtaken)
@@ -200,9 +242,9 @@ class S3Staging:
         return Multipart(self._storage, self._storage.place(upload.key), state["id"]), state["part_size"]
 
     async def _latest(self, upload: Upload, sent: list[SentPart]) -> dict[int, SentPart]:
-        """The parts by number; where the server lists a part twice, the one that was confirmed last."""
+        """The parts by number; where the server lists a part twice, the one that was confirmed, else the later one."""
         latest: dict[int, SentPart] = {}
-        for part in sent:
+        for part in sorted(sent, key=lambda part: (part.number, part.modified)):
             earlier = latest.get(part.number)
             if earlier and earlier.tag != part.tag:
                 confirmed = await self._storage.read(self._name(upload, f"part-{part.number:05}"))
@@ -214,9 +256,6 @@ class S3Staging:
     async def _forget(self, upload: Upload) -> None:
         for name in await self._storage.below(self._name(upload, "")):
             await self._storage.remove(name)
-
-    def _tail_name(self, upload: Upload, standing: Standing) -> str:
-        return self._name(upload, f"tail-{standing.begin}")
 
     def _name(self, upload: Upload, name: str) -> str:
         return self._storage.staged(f"{upload.id}/{name}")

@@ -1,4 +1,4 @@
-"""What every storage promises: five verbs, three small powers, no surprises.
+"""What every storage promises: six verbs, three small powers, no surprises.
 
 Keys are relative POSIX paths that the house made itself (`demo/files/ab/<uuid>/photo.jpg`). Every storage refuses a
 key that could leave its root (`PathInvalid`) and turns its own faults into `StorageUnavailable` or `StorageFull`.
@@ -101,6 +101,14 @@ class Storage(Protocol):
 
     async def delete(self, key: str) -> None:
         """Forget `key`; a second time, or for a key that never was, is fine."""
+        ...
+
+    async def copy(self, source: str, target: str) -> None:
+        """Keep the bytes under `source` under `target` too, replacing what was there; they do not pass through us.
+
+        Nothing is visible under `target` until all of it is, and deleting one leaves the other. Raises
+        `StorageKeyNotFound`.
+        """
         ...
 
     async def url(

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import fcntl
 import mimetypes
 import os
+import shutil
 import stat
 import time
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterator, Mapping, Sequence
@@ -39,6 +41,8 @@ SETTLERS = 4
 LISTED = 500
 """Keys that are listed in one visit to a thread."""
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+UNLINKED = {errno.EMLINK, errno.EPERM, errno.EXDEV, errno.ENOTSUP, errno.EOPNOTSUPP}
+"""Where a file cannot have one more name."""
 COLLISION = {errno.ENOTDIR, errno.EISDIR, errno.ENOTEMPTY, errno.EEXIST}
 
 T = TypeVar("T")
@@ -102,6 +106,11 @@ class LocalStorage:
     async def delete(self, key: str) -> None:
         path = self.path(key)
         await finished(partial(self._remove, path))
+
+    async def copy(self, source: str, target: str) -> None:
+        paths = self.path(source), self.path(target)
+        await self.prepare()
+        await finished(partial(self._copy, *paths))
 
     async def url(
         self, key: str, expires: float, media_type: str | None = None, attachment: str | None = None
@@ -226,6 +235,20 @@ class LocalStorage:
         folder.mkdir(parents=True, exist_ok=True)
         return {step.parent for step in missing}
 
+    def _copy(self, source: Path, target: Path) -> None:
+        """Bytes under a key never change, so that a second name for them is a copy."""
+        found, draft = _lstat(source), self.staging / f"{DRAFT}{uuid4()}"
+        if found is None or not stat.S_ISREG(found.st_mode):
+            raise StorageKeyNotFound
+        try:
+            with faults_spoken(target):
+                _link(source, draft)
+                changed = {target.parent, *self._rename(draft, target)}
+                for folder in changed:
+                    sync_folder(folder)
+        finally:
+            draft.unlink(missing_ok=True)  # two names of one file are not renamed onto each other
+
     def _remove(self, path: Path) -> None:
         with faults_spoken(path), suppress(FileNotFoundError, NotADirectoryError, IsADirectoryError):
             path.unlink()
@@ -245,6 +268,20 @@ class LocalStorage:
                 with suppress(FileNotFoundError):
                     if draft.stat().st_mtime < oldest:
                         draft.unlink()
+
+
+def _link(source: Path, draft: Path) -> None:
+    """Give the bytes another name, or copy them where they cannot have one; blocks."""
+    try:
+        os.link(source, draft, follow_symlinks=False)
+    except FileNotFoundError as cause:
+        raise StorageKeyNotFound from cause
+    except OSError as fault:
+        if fault.errno not in UNLINKED:
+            raise
+        shutil.copyfile(source, draft)
+        with draft.open("rb") as copied:
+            os.fsync(copied.fileno())
 
 
 def _walk(folder: Path, above: str, after: tuple[str, ...]) -> Iterator[Listed]:
@@ -308,6 +345,16 @@ class Draft:
         with faults_spoken(path):
             descriptor = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC | flags, 0o640)
             return cls(path, descriptor, os.fstat(descriptor).st_size)
+
+    def lock(self) -> bool:
+        """Whether nobody else who asks has this very file open; so it stays until we close it, or end in any way."""
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError:  # a filesystem without such locks
+            return True
+        return True
 
     def write(self, chunk: bytes) -> None:
         """Keep `chunk`, in the file at the latest with the next `flush`."""

@@ -55,6 +55,11 @@ class MemoryStorage:
     async def delete(self, key: str) -> None:
         self.kept.pop(checked_key(key), None)
 
+    async def copy(self, source: str, target: str) -> None:
+        if (kept := self.kept.get(checked_key(source))) is None:
+            raise StorageKeyNotFound
+        self.kept[checked_key(target)] = Kept(kept.body, kept.media_type)
+
     async def url(
         self, key: str, expires: float, media_type: str | None = None, attachment: str | None = None
     ) -> str | None:

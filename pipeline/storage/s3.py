@@ -22,7 +22,7 @@ from pipeline.storage.base import STAGING, ByteRange, Listed, Stat, Tally, check
 if TYPE_CHECKING:
     from aiobotocore.config import AioConfig
     from types_aiobotocore_s3.client import S3Client
-    from types_aiobotocore_s3.type_defs import CompletedPartTypeDef, GetObjectOutputTypeDef
+    from types_aiobotocore_s3.type_defs import CompletedPartTypeDef, GetObjectOutputTypeDef, PartTypeDef
 
 PART = 8 * 1024 * 1024
 """Usual size of the parts a `put` is sent in, bytes."""
@@ -121,6 +121,12 @@ class S3Storage:
     async def delete(self, key: str) -> None:
         await self.remove(self.place(key))
 
+    async def copy(self, source: str, target: str) -> None:
+        places, found = (self.place(source), self.place(target)), await self.stat(source)
+        if found is None:
+            raise StorageKeyNotFound
+        await self.duplicate(*places, found.media_type)
+
     async def url(
         self, key: str, expires: float, media_type: str | None = None, attachment: str | None = None
     ) -> str | None:
@@ -129,11 +135,10 @@ class S3Storage:
             wishes["ResponseContentType"] = media_type
         if attachment:
             wishes["ResponseContentDisposition"] = f"attachment; filename*=UTF-8''{quote(attachment, safe='')}"
-        return await self._presigned("get_object", wishes, expires)
+        return await self.presigned("get_object", wishes, expires)
 
     async def presign_put(self, key: str, expires: float, media_type: str, size: int) -> str | None:
-        claim = {"Bucket": self.bucket.name, "Key": self.place(key), "ContentType": media_type, "ContentLength": size}
-        return await self._presigned("put_object", claim, expires)
+        return await self.presigned_put(self.place(key), media_type, size, expires)
 
     def local_path(self, key: str) -> Path | None:
         return None
@@ -170,6 +175,22 @@ class S3Storage:
     def staged(self, name: str) -> str:
         """The S3 key of something unfinished."""
         return self._below_prefix(f"{STAGING}/{name}")
+
+    async def presigned_put(self, place: str, media_type: str, size: int, expires: float) -> str:
+        """An address that puts exactly so many bytes of this type at an S3 key."""
+        claim = {"Bucket": self.bucket.name, "Key": place, "ContentType": media_type, "ContentLength": size}
+        return await self.presigned("put_object", claim, expires)
+
+    async def duplicate(self, source: str, place: str, media_type: str) -> None:
+        """Copy within the bucket, from one S3 key to another, under this type; nothing passes through us."""
+        client = await self.client()
+        with faults_spoken():
+            await client.copy(
+                {"Bucket": self.bucket.name, "Key": source},
+                self.bucket.name,
+                place,
+                ExtraArgs={"ContentType": media_type, "MetadataDirective": "REPLACE"},
+            )
 
     async def write(self, place: str, body: bytes, media_type: str) -> None:
         """Put a small body at an S3 key."""
@@ -247,9 +268,10 @@ class S3Storage:
     def _below_prefix(self, key: str) -> str:
         return f"{self.bucket.prefix}/{key}" if self.bucket.prefix else key
 
-    async def _presigned(
-        self, verb: Literal["get_object", "put_object"], params: dict[str, Any], expires: float
+    async def presigned(
+        self, verb: Literal["get_object", "put_object", "upload_part"], params: dict[str, Any], expires: float
     ) -> str:
+        """An address that does one call with these parameters, for `expires` seconds."""
         client = await self.client()
         with faults_spoken():
             return await client.generate_presigned_url(verb, Params=params, ExpiresIn=max(1, ceil(expires)))
@@ -291,6 +313,11 @@ class Multipart:
         with faults_spoken():
             return (await client.upload_part(**self._name, PartNumber=number, Body=body))["ETag"]
 
+    async def url(self, number: int, size: int, expires: float) -> str:
+        """An address that takes part `number`, of exactly this size."""
+        claim = {**self._name, "PartNumber": number, "ContentLength": size}
+        return await self._storage.presigned("upload_part", claim, expires)
+
     async def parts(self) -> list[SentPart] | None:
         """What the server has, by number; None when it no longer knows the upload.
 
@@ -301,7 +328,7 @@ class Multipart:
         with faults_spoken():
             try:
                 async for page in client.get_paginator("list_parts").paginate(**self._name):
-                    found += [SentPart(p["PartNumber"], p["Size"], p["ETag"]) for p in page.get("Parts", [])]
+                    found += [_sent(part) for part in page.get("Parts", [])]
             except ClientError as error:
                 if code(error) == "NoSuchUpload":
                     return None
@@ -342,6 +369,12 @@ class SentPart:
     number: int
     size: int
     tag: str
+    modified: float = 0.0
+    """When it came as far as the server tells, Unix seconds."""
+
+
+def _sent(part: PartTypeDef) -> SentPart:
+    return SentPart(part["PartNumber"], part["Size"], part["ETag"], part["LastModified"].timestamp())
 
 
 class Transfer:

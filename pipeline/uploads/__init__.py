@@ -2,8 +2,26 @@
 
 from pipeline.uploads.becoming import Becoming
 from pipeline.uploads.cleaning import Cleaning
+from pipeline.uploads.fetching import Fetching
+from pipeline.uploads.growing import Growing
 from pipeline.uploads.holds import Holds
 from pipeline.uploads.opening import Opening
+from pipeline.uploads.parts import Parts
+from pipeline.uploads.progress import Progress
+from pipeline.uploads.tickets import Tickets
 from pipeline.uploads.verbs import Uploads
+from pipeline.uploads.vetting import Vetting
 
-__all__ = ["Becoming", "Cleaning", "Holds", "Opening", "Uploads"]
+__all__ = [
+    "Becoming",
+    "Cleaning",
+    "Fetching",
+    "Growing",
+    "Holds",
+    "Opening",
+    "Parts",
+    "Progress",
+    "Tickets",
+    "Uploads",
+    "Vetting",
+]

@@ -7,45 +7,58 @@ from datetime import timedelta
 
 import structlog
 
-from pipeline.errors import SafelightError, UploadNotFound
-from pipeline.imaging.header import facts_of, is_read
-from pipeline.imaging.sandbox import Sandbox
-from pipeline.model import File, Grant, ImageFacts, Upload, now
+from pipeline.errors import FileInfected, SafelightError, UploadNotFound
+from pipeline.model import File, Grant, ImageFacts, Run, Upload, now
 from pipeline.records import Records
+from pipeline.records.queue import Slip
 from pipeline.settings import Settings
 from pipeline.storage.base import Storage
-from pipeline.stored import local_copy, write_manifest
-
-HEADER_TIMEOUT = 20.0
+from pipeline.stored import write_manifest
+from pipeline.uploads.vetting import Vetting
 
 OnStored = Callable[[Grant, File], Awaitable[None]]
+Prepare = Callable[[Grant, Upload, File], Awaitable[tuple[Run, Slip] | None]]
 
 log = structlog.stdlib.get_logger(__name__)
 
 
 class Becoming:
-    """The one way from bytes under their final key to a File; `on_stored` is told of every file kept for good."""
+    """The one way from bytes under their final key to a File; `on_stored` is told of every file kept for good.
+
+    `prepare` makes ready the run that follows a file, which comes to be with it.
+    """
 
     def __init__(
         self,
         settings: Settings,
         records: Records,
         storages: Mapping[str, Storage],
-        headers: Sandbox,
+        vetting: Vetting,
         on_stored: OnStored,
+        prepare: Prepare,
     ) -> None:
         self._settings = settings
         self._records = records
         self._storages = storages
-        self._headers = headers
+        self._vetting = vetting
         self._on_stored = on_stored
+        self._prepare = prepare
 
     async def file(self, grant: Grant, upload: Upload, media_type: str, size: int, digest: str) -> File:
-        """The File that promoted bytes become; raises `ImageUnreadable` or `ImageTooLarge`."""
-        image = await self._measure(upload, media_type)
-        file = self._file(grant, upload, media_type, size, digest, image)
+        """The File that promoted bytes become; raises `QuotaExceeded` and what `Vetting.vet` does."""
+        try:
+            vetted = await self._vetting.vet(grant, upload, media_type, size, digest)
+        except FileInfected as virus:
+            draft = self.drafted(grant, upload, media_type, size, digest, None)
+            await self._records.uploads.condemn(draft, virus.facts["signature"])
+            raise
+        file = self.drafted(grant, upload, media_type, vetted.size, vetted.digest, vetted.image)
+        return await self.become(grant, file, await self._prepare(grant, upload, file))
+
+    async def become(self, grant: Grant, file: File, following: tuple[Run, Slip] | None = None) -> File:
+        """The File whose bytes lie under its key and whose facts are known; raises `QuotaExceeded`."""
         await write_manifest(self._storages[file.storage], file)
-        await self._commit(file)
+        await self._commit(grant, file, following)
         if file.stored_at is not None:
             await self.announce(grant, file)
         return file
@@ -62,9 +75,10 @@ class Becoming:
         (file,) = await self._records.files.get_many([id])
         return file is not None
 
-    def _file(
+    def drafted(
         self, grant: Grant, upload: Upload, media_type: str, size: int, digest: str, image: ImageFacts | None
     ) -> File:
+        """The File that an upload will be, with what was measured; not on record."""
         intake, at = upload.intake, now()
         stored = grant.project.auto_store if intake.store is None else intake.store
         return File(
@@ -78,24 +92,22 @@ class Becoming:
             sha256=digest,
             image=image,
             metadata=intake.metadata,
+            tags=intake.tags,
+            folder=intake.folder,
+            region=intake.region,
+            source=intake.source,
+            follow=upload.run,
+            route=intake.route,
+            hook=intake.hook,
             private=intake.private,
             created_at=at,
             stored_at=at if stored else None,
             expires_at=None if stored else at + timedelta(seconds=self._settings.unstored_expiry),
         )
 
-    async def _measure(self, upload: Upload, media_type: str) -> ImageFacts | None:
-        """What the header of an image says, None for any other file; raises `ImageUnreadable` or `ImageTooLarge`."""
-        allowed, frames = self._settings.allowed_formats, self._settings.max_frames
-        if not is_read(media_type, allowed):
-            return None
-        caps = [cap for cap in (self._settings.max_pixels, upload.intake.max_pixels) if cap is not None]
-        async with local_copy(self._storages[upload.storage], upload.key, self._settings.data_dir / "tmp") as path:
-            return await facts_of(self._headers, str(path), media_type, allowed, min(caps), frames, HEADER_TIMEOUT)
-
-    async def _commit(self, file: File) -> None:
+    async def _commit(self, grant: Grant, file: File, following: tuple[Run, Slip] | None) -> None:
         try:
-            await self._records.uploads.finish(file.id, file)
+            await self._records.uploads.finish(file.id, file, grant.project.limits, following)
         except UploadNotFound:
             if not await self.is_file(file.id):  # a commit sent twice by the client library finds itself done
                 raise

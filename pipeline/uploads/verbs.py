@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import suppress
 from datetime import datetime
 
 from pipeline.arrival import Arrival, Digest
@@ -10,16 +11,22 @@ from pipeline.errors import (
     BodyIncomplete,
     BodyTooLong,
     FileTooLarge,
+    FlowNotFound,
+    FlowVersionNotFound,
     OffsetMismatch,
     RecordsUnavailable,
     SafelightError,
     SandboxClosed,
+    ScannerUnavailable,
+    ScanTooLarge,
     StorageFull,
     StorageUnavailable,
+    SvgRefused,
     TypeMismatch,
     TypeNotAllowed,
     UploadBusy,
     UploadNotFound,
+    UploadWayWrong,
 )
 from pipeline.model import File, Grant, Intake, Upload
 from pipeline.records import Records
@@ -29,13 +36,26 @@ from pipeline.storage.base import Storage
 from pipeline.stored import delete_bytes
 from pipeline.uploads.becoming import Becoming
 from pipeline.uploads.cleaning import Cleaning
-from pipeline.uploads.holds import Holds
+from pipeline.uploads.holds import Hold, Holds
 from pipeline.uploads.opening import Opening
+from pipeline.uploads.progress import Progress
 
-REFUSALS = (FileTooLarge, BodyTooLong, TypeNotAllowed, TypeMismatch)
+REFUSALS = (FileTooLarge, ScanTooLarge, BodyTooLong, TypeNotAllowed, TypeMismatch, SvgRefused)
 """What ends an upload for good while its bytes arrive."""
-RESUMABLE = (BodyIncomplete, StorageUnavailable, StorageFull, RecordsUnavailable, SandboxClosed)
-"""What an upload survives when it is finished: more bytes may come, or the fault may be over in a moment."""
+RESUMABLE = (
+    BodyIncomplete,
+    ScannerUnavailable,
+    StorageUnavailable,
+    StorageFull,
+    RecordsUnavailable,
+    SandboxClosed,
+    FlowNotFound,
+    FlowVersionNotFound,
+)
+"""What an upload survives when it is finished: more bytes may come, the fault may be over in a moment, or is ours."""
+
+Opened = Callable[[Upload], Awaitable[None]]
+Instead = Callable[[str], Awaitable[File | None]]
 
 
 class Uploads:
@@ -51,6 +71,7 @@ class Uploads:
         holds: Holds,
         becoming: Becoming,
         cleaning: Cleaning,
+        progress: Progress,
     ) -> None:
         self._records = records
         self._storages = storages
@@ -59,27 +80,26 @@ class Uploads:
         self._holds = holds
         self._becoming = becoming
         self._cleaning = cleaning
+        self._progress = progress
 
     # The verbs
 
     async def begin(self, grant: Grant, intake: Intake) -> Upload:
         """Open an upload that takes its bytes in parts; raises `FileTooLarge` for a size declared beyond the limit."""
-        upload = self._opening.upload(grant, intake)
-        await self._records.uploads.create(upload)
+        upload = self._opening.upload(grant, await self._opening.narrowed(grant, intake))
+        await self._opening.begin(grant, upload)
         return upload
 
     async def append(self, grant: Grant, id: str, offset: int, chunks: AsyncIterable[bytes]) -> Upload:
         """Add `chunks` at `offset` and return the upload as it stands; what came before a cut is kept.
 
-        Raises `OffsetMismatch`, `UploadBusy`, `UploadExpired`, `UploadNotFound`; a breach of a limit or a type rule
-        ends the upload.
+        An older request that still writes to it is ended first. Raises `OffsetMismatch`, `UploadBusy`, `UploadExpired`,
+        `UploadNotFound`, `UploadTakenOver` (a newer request came); a breach of a limit or a type rule ends the upload.
         """
         await self._opening.found(grant, id)
-        async with self._holds.of(id):
-            upload = await self.get(grant, id)
-            if offset != upload.offset:
-                raise OffsetMismatch(expected=upload.offset, given=offset)
-            return await self._append(upload, Arrival(chunks, self._opening.rules(grant, upload.intake), offset))
+        async with self._holds.of(id) as hold:
+            upload = await self.growing(grant, id, offset)
+            return await self.write(hold, upload, Arrival(chunks, self._opening.rules(grant, upload.intake), offset))
 
     async def finish(self, grant: Grant, id: str) -> File:
         """Turn an upload whose bytes are all there into its File; sent again, it answers with the same File.
@@ -89,19 +109,37 @@ class Uploads:
         try:
             await self._opening.found(grant, id)
             async with self._holds.of(id):
-                return await self._finish_or_forget(grant, await self._opening.found(grant, id))
+                return await self.become(grant, await self._opening.found(grant, id))
         except UploadNotFound:
             return await self._finished_before(grant, id)
 
-    async def accept(self, grant: Grant, intake: Intake, chunks: AsyncIterable[bytes]) -> File:
-        """Take a whole file in one go; when this raises, or is cancelled, nothing of it is left."""
+    async def accept(
+        self,
+        grant: Grant,
+        intake: Intake,
+        chunks: AsyncIterable[bytes],
+        *,
+        opened: Opened | None = None,
+        instead: Instead | None = None,
+    ) -> File:
+        """Take a whole file in one go; when this raises, or is cancelled, nothing of it is left.
+
+        `opened` is told of the upload before it is on record or has bytes. When all have come, `instead` may answer to
+        their sha256 with a file that is taken in the place of a new one.
+        """
+        intake = await self._opening.narrowed(grant, intake)
         arrival = Arrival(chunks, self._opening.rules(grant, intake), whole=True)
         await arrival.open()
         upload = self._opening.upload(grant, intake, arrival.media_type)
-        await self._records.uploads.create(upload)
+        if opened:
+            await opened(upload)
+        await self._opening.begin(grant, upload)
         try:
             await self._staging(upload).append(upload, 0, arrival, final=True)
             media_type, digest = arrival.media_type or "", await arrival.digest.hex()
+            if instead and (file := await instead(digest)):
+                await self._cleaning.quietly(self._forget(upload))
+                return file
             await self._staging(upload).promote(upload, media_type)
             return await self._becoming.file(grant, upload, media_type, arrival.size, digest)
         except BaseException:
@@ -112,12 +150,32 @@ class Uploads:
         """Forget an upload and everything that arrived of it; raises `UploadNotFound` or `UploadBusy`."""
         await self._opening.owned(grant, id)
         async with self._holds.of(id):
-            await self._cleaning.to_the_end(self._forget(await self._opening.owned(grant, id)))
+            upload = await self._opening.owned(grant, id)
+            await self._cleaning.to_the_end(self._forget(upload))
+            await self._count(upload, "aborted")
 
     async def get(self, grant: Grant, id: str) -> Upload:
         """The upload with the offset that is durably staged; raises `UploadNotFound` or `UploadExpired`."""
         upload = await self._opening.found(grant, id)
-        return upload.model_copy(update={"offset": await self._staging(upload).offset(upload)})
+        aside = await self._storage(upload).stat(upload.key) if upload.piece else None
+        offset = aside.size if aside else await self._staging(upload).offset(upload)
+        if offset < upload.offset and not upload.piece and await self.is_promoted(upload):
+            offset = upload.offset  # its end was begun, and can be again
+        return upload.model_copy(update={"offset": offset})
+
+    async def reclaim(self, id: str) -> File | None:
+        """The File that an upload has become; one that has not never will, whoever may still be writing to it."""
+        try:
+            upload = await self._records.uploads.get(id)
+        except UploadNotFound:
+            upload = None
+        if upload is not None:
+            await self._records.uploads.delete(id)  # first: without it nothing can become a file
+        (file,) = await self._records.files.get_many([id])
+        if upload is not None and file is None:
+            await self._staging(upload).drop(upload)
+            await delete_bytes(self._storage(upload), upload.key)
+        return file
 
     # What nobody came back for
 
@@ -128,10 +186,11 @@ class Uploads:
         """
 
         try:
-            async with self._holds.of(id):
+            async with self._holds.of(id, patience=0):
                 upload = await self._records.uploads.get(id)
                 if due := upload.expires_at <= before:
                     await self._forget(upload)
+                    await self._count(upload, "expired")
                 return due
         except (UploadBusy, UploadNotFound):
             return False  # in use, or another worker was faster
@@ -142,44 +201,86 @@ class Uploads:
     def _staging(self, upload: Upload) -> Staging:
         return self._stagings[upload.storage]
 
-    # While they arrive
+    # For those who hold it
 
-    async def _append(self, upload: Upload, arrival: Arrival) -> Upload:
+    async def growing(self, grant: Grant, id: str, offset: int) -> Upload:
+        """The upload, if it takes bytes at `offset`; raises `OffsetMismatch`, `UploadWayWrong` and what `get` does."""
+        upload = await self.get(grant, id)
+        if upload.way != "append":
+            raise UploadWayWrong(id=id, way=upload.way)
+        if offset != upload.offset:
+            raise OffsetMismatch(expected=upload.offset, given=offset)
+        return upload
+
+    async def write(self, hold: Hold, upload: Upload, arrival: Arrival, *, final: bool = False) -> Upload:
+        """Append and return the upload as it stands; `final` says that `become` follows with the same arrival."""
         try:
-            await arrival.open()
-            offset = await self._staging(upload).append(upload, upload.offset, arrival)
-            await self._records.uploads.advance(upload.id, offset)
+            async with hold.yielding():
+                await arrival.open()
+                staging = self._staging(upload)
+                with self._progress.of(upload, arrival):
+                    offset = await staging.append(upload, upload.offset, arrival, final=final, check=hold.check)
+            if not final:
+                hold.check()
+                await self._records.uploads.advance(upload.id, offset)
+                self._progress.landed(upload, offset)
             return upload.model_copy(update={"offset": offset})
         except REFUSALS:
-            await self._cleaning.quietly(self._forget(upload))
+            if hold.is_ours:
+                await self._cleaning.quietly(self._forget(upload))
             raise
         except BaseException:
             await self._cleaning.quietly(self._note_offset(upload))
             raise
 
-    async def _note_offset(self, upload: Upload) -> None:
-        await self._records.uploads.advance(upload.id, await self._staging(upload).offset(upload))
-
-    # When they are all there
-
-    async def _finish_or_forget(self, grant: Grant, upload: Upload) -> File:
+    async def become(self, grant: Grant, upload: Upload, arrival: Arrival | None = None) -> File:
+        """The File that an upload with all its bytes becomes; with `arrival` they have come just now, all of them."""
         try:
-            return await self._finish(grant, upload)
+            if arrival is None or not arrival.is_measured:
+                return await self._finish(grant, upload)
+            return await self._finish_measured(grant, upload, arrival)
         except RESUMABLE:
+            await self._cleaning.quietly(self._settle(upload, arrival))
             raise
         except SafelightError:
             await self._cleaning.quietly(self._forget(upload))
             raise
 
+    async def set_aside(self, upload: Upload) -> None:
+        """Make the bytes of a piece such that they can be read as often as it is joined with others."""
+        await self._staging(upload).promote(upload, "application/octet-stream")
+
+    async def _note_offset(self, upload: Upload) -> None:
+        await self._records.uploads.advance(upload.id, await self._staging(upload).offset(upload))
+
+    async def is_promoted(self, upload: Upload) -> bool:
+        """Whether all its bytes lie in their place already, by a try to finish that did not come to its end."""
+        return await self._storage(upload).stat(upload.key) is not None
+
+    async def _settle(self, upload: Upload, arrival: Arrival | None) -> None:
+        """Note that all bytes are there, or make durable what was appended as if the end followed at once."""
+        staging = self._staging(upload)
+        if await self.is_promoted(upload):
+            await self._records.uploads.advance(upload.id, upload.intake.declared_size or upload.offset)
+        elif arrival is not None:
+            await staging.append(upload, await staging.offset(upload), _nothing())
+
     async def _finish(self, grant: Grant, upload: Upload) -> File:
         rules, storage = self._opening.rules(grant, upload.intake), self._storage(upload)
         promoted = await storage.stat(upload.key)  # by an earlier try that did not come to its end
         size = promoted.size if promoted else await self._staging(upload).offset(upload)
-        rules.check_end(size)
         if not promoted:
+            rules.check_end(size)
             await self._staging(upload).promote(upload, upload.intake.declared_type or "application/octet-stream")
         head, digest = await _read_through(storage.open(upload.key))
         return await self._becoming.file(grant, upload, rules.type_of(head), size, digest)
+
+    async def _finish_measured(self, grant: Grant, upload: Upload, arrival: Arrival) -> File:
+        """Without reading the bytes once more."""
+        self._opening.rules(grant, upload.intake).check_end(arrival.size)
+        media_type, digest = arrival.media_type or "", await arrival.digest.hex()
+        await self._staging(upload).promote(upload, media_type)
+        return await self._becoming.file(grant, upload, media_type, arrival.size, digest)
 
     async def _finished_before(self, grant: Grant, id: str) -> File:
         (file,) = await self._records.files.get_many([id])
@@ -196,6 +297,15 @@ class Uploads:
         await self._staging(upload).drop(upload)
         await delete_bytes(self._storage(upload), upload.key)
         await self._records.uploads.delete(upload.id)
+
+    async def _count(self, upload: Upload, outcome: str) -> None:
+        with suppress(RecordsUnavailable):  # what was done is done, counted or not
+            await self._records.series.count({("uploads", upload.intake.dialect, outcome): 1})
+
+
+async def _nothing() -> AsyncIterator[bytes]:
+    for chunk in tuple[bytes, ...]():
+        yield chunk
 
 
 async def _read_through(chunks: AsyncIterator[bytes]) -> tuple[bytes, str]:

@@ -32,6 +32,14 @@ projects:
   other:
     api_keys: [other-key]
     cors_origins: ["https://other.example"]
+  inside:
+    api_keys: [inside-key]
+    public_key: insidepublic
+    allow_private_urls: true
+    limits: {{max_file_size: 3MB}}
+  small:
+    api_keys: [small-key]
+    limits: {{max_files: 5, max_storage: 10KB}}
   draft:
     api_keys: [draft-key]
     auto_store: false

@@ -292,9 +292,19 @@ async def test_file_that_does_not_exist_as_an_input(clean: House) -> None:
     await clean.problem("POST", RUNS, 404, "FILE_NOT_FOUND", json=ask)
 
 
-async def test_url_as_an_input(clean: House) -> None:
-    ask = {"inputs": {"photo": {"url": "https://example.com/a.jpg"}}}
-    await clean.problem("POST", RUNS, 422, "URL_INPUT_UNSUPPORTED", json=ask)
+@pytest.mark.parametrize(
+    ("given", "status", "code"),
+    [
+        ({"url": "http://127.0.0.1/a.jpg"}, 422, "ADDRESS_REFUSED"),
+        ({"url": "http://[::ffff:a00:1]/a.jpg"}, 422, "ADDRESS_REFUSED"),
+        ({"url": "ftp://example.com/a.jpg"}, 422, "URL_SCHEME_UNKNOWN"),
+        ({"url": "example.com"}, 422, "URL_SCHEME_MISSING"),
+        ({"url": "https://example.com/a.jpg", "file": "3f0c8a51-0000-4000-8000-000000000000"}, 400, "REQUEST_INVALID"),
+        ({"name": "a.jpg"}, 400, "REQUEST_INVALID"),
+    ],
+)
+async def test_url_as_an_input(given: dict[str, str], status: int, code: str, clean: House) -> None:
+    await clean.problem("POST", RUNS, status, code, json={"inputs": {"photo": given}})
 
 
 @pytest.mark.parametrize(

@@ -17,8 +17,12 @@ from pipeline.api.app import create_app
 from pipeline.api.dialects.native.monitoring import MOST_POINTS, StatsQuery, Stretch
 from pipeline.api.server import Runner
 from pipeline.core import open_core
+from pipeline.jobs import RUN_FLOW, slip
+from pipeline.model import Problem, new_id
+from pipeline.records.queue import Slip
 from pipeline.settings import load_settings
 from tests.records.nouns import a_run, moment
+from workers.queue import Queues, Work, worker_pool
 
 from .house import CONFIG, House, Multipart, photo
 
@@ -84,6 +88,99 @@ async def test_the_page_tells_exactly_what_was_run(house: House, worker: Worker)
     assert value(samples, "safelight_queue_oldest_age_seconds", queue="default") == 0
     assert value(samples, "safelight_jobs_lost_total") == value(samples, "safelight_dead_letters") == 0
     assert value(samples, "safelight_records_up") == 1
+
+
+async def test_what_waits_what_was_lost_and_what_was_given_up_is_on_the_page(house: House) -> None:
+    records, queue = house.core.records, "safelight:queue:bulk"
+    for name in ("waits", "later", "begun"):
+        run = a_run(queue="bulk", id=new_id())
+        await records.runs.create(run, Slip(queue, f"run:{run.id}:1", b"{}", 60_000))
+        if name == "later":
+            await house.redis.zadd(f"{queue}:later", {f"run:{run.id}:1": 2**52})
+        if name == "begun":
+            await records.runs.start(run.id, 1, moment(1))
+            await records.runs.start(run.id, 1, moment(2))  # by somebody else, as its worker was lost
+    oldest, _ = (await house.redis.zrange("safelight:depth:bulk:queued", 0, 0, withscores=True))[0]
+    await house.redis.zincrby("safelight:depth:bulk:queued", -90_000_000, oldest)
+    await house.json("POST", "/v1/queues/bulk/pause")
+    poisoned = a_run()
+    await records.runs.create(poisoned)
+    assert await records.letters.add(poisoned.id, 1, Problem(code="POISONED", message="Too often."))
+    samples = await scraped(house)
+    states = {"queued": 1, "delayed": 1, "running": 1, "waiting": 0}
+    assert {state: value(samples, "safelight_queue_jobs", queue="bulk", state=state) for state in states} == states
+    assert 90 <= value(samples, "safelight_queue_oldest_age_seconds", queue="bulk") < 150
+    assert value(samples, "safelight_queue_paused", queue="bulk") == 1
+    assert value(samples, "safelight_queue_paused", queue="default") == 0
+    assert value(samples, "safelight_runs_taken_over_total", queue="bulk") == 1
+    assert value(samples, "safelight_dead_letters") == 1
+    assert value(samples, "safelight_run_failures_total", code="POISONED") == 1
+
+
+async def begun(house: House, **more: Any) -> str:
+    return str((await house.json("POST", "/v1/uploads", 201, json={"name": "a.txt", **more}))["id"])
+
+
+async def test_every_end_of_an_upload_is_counted_once(house: House) -> None:
+    uploads, send = house.core.uploads, {"Upload-Offset": "0"}
+    kept = await begun(house, size=4)
+    await house.json("PATCH", f"/v1/uploads/{kept}", data=b"ab", headers=send)
+    await house.problem("POST", f"/v1/uploads/{kept}/finish", 400, "BODY_INCOMPLETE")
+    await house.problem("PATCH", f"/v1/uploads/{kept}", 409, "OFFSET_MISMATCH", data=b"cd", headers=send)
+    await house.json("PATCH", f"/v1/uploads/{kept}", data=b"cd", headers={"Upload-Offset": "2"})
+    for _ in range(2):  # the second time as if the answer had been lost
+        await house.json("POST", f"/v1/uploads/{kept}/finish", 201)
+    aborted, late = await begun(house), await begun(house)
+    await house.json("DELETE", f"/v1/uploads/{aborted}", 204)
+    await house.problem("DELETE", f"/v1/uploads/{aborted}", 404, "UPLOAD_NOT_FOUND")
+    due = datetime.now(UTC) + timedelta(days=400)
+    assert sorted(await asyncio.gather(*(uploads.expire(late, due) for _ in range(3)))) == [False, False, True]
+    longer = await begun(house, size=3)
+    await house.problem("PATCH", f"/v1/uploads/{longer}", 413, "BODY_TOO_LONG", data=b"four", headers=send)
+    await house.problem("POST", "/v1/uploads", 413, "FILE_TOO_LARGE", json={"name": "a", "size": 10**15})
+    samples = await scraped(house)
+    outcomes = {dict(labels)["outcome"]: number for (name, labels), number in samples.items()
+                if name == "safelight_uploads_total" and dict(labels)["dialect"] == "native"}  # fmt: skip
+    assert outcomes == {"accepted": 1, "aborted": 1, "expired": 1, "BODY_TOO_LONG": 1, "FILE_TOO_LARGE": 1}
+
+
+async def test_jobs_of_lost_workers_are_counted(house: House, redis_url: str) -> None:
+    ends = asyncio.Event()
+
+    async def held(*_: Any) -> None:
+        await ends.wait()
+
+    queue: Any = "spare"  # which no real worker serves
+    pool = worker_pool(redis_url)
+    readers = [Queues(pool, "safelight:", [queue], 1, {RUN_FLOW: Work(held)}, job_timeout=60, lease=0.1) for _ in "ab"]
+    await house.core.records.runs.enqueue(slip("safelight:", queue, RUN_FLOW, "run:a:1", ["a", 1], "demo"))
+    lost, heir = readers
+    await lost.turn()
+    async with asyncio.timeout(10):
+        while not heir.tasks:
+            await asyncio.sleep(0.02)
+            await heir.turn()
+    assert value(await scraped(house), "safelight_jobs_lost_total") == 1
+    ends.set()
+    await asyncio.gather(*lost.tasks.values(), *heir.tasks.values())
+    await pool.aclose(close_connection_pool=True)
+
+
+async def test_a_stream_tells_how_far_behind_it_is(house: House) -> None:
+    before = (await scraped(house)).get(("safelight_http_stream_seconds_count", frozenset()), 0)
+    await house.send(b"earlier")
+    async with house.ask("GET", "/v1/events?from=0") as stream:
+        async for line in stream.content:
+            if line.startswith(b"event: file.stored"):
+                break
+        await house.send(b"now")
+        async for line in stream.content:
+            if line.startswith(b"event: file.stored"):
+                break
+    samples = await scraped(house)
+    # What had happened before the stream began is not late.
+    assert value(samples, "safelight_http_stream_seconds_count") == before + 2
+    assert 0 < value(samples, "safelight_http_stream_seconds_sum") < 5 * (before + 2)
 
 
 async def test_buckets_grow_and_end_in_the_count(house: House, worker: Worker) -> None:

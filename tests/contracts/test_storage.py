@@ -321,3 +321,54 @@ async def test_an_empty_storage_lists_nothing(storage: Storage) -> None:
 
 def an_upload() -> Upload:
     return Upload(id=str(uuid4()), project="demo", storage="default", key="demo/u", intake=Intake(), expires_at=now())
+
+
+async def test_a_copy_has_the_bytes_and_a_life_of_its_own(storage: Storage) -> None:
+    await storage.put(KEY, pieces(b"once"), None, TYPE)
+    await storage.copy(KEY, "demo/files/cd/other.webp")
+    await storage.delete(KEY)
+    assert await bytes_of(storage, "demo/files/cd/other.webp") == b"once"
+    found = await storage.stat("demo/files/cd/other.webp")
+    assert found and (found.size, found.media_type) == (4, TYPE)
+    assert await leftovers(storage) == ["demo/files/cd/other.webp"]
+
+
+async def test_replacing_a_copy_or_its_source_leaves_the_other(storage: Storage) -> None:
+    await storage.put(KEY, pieces(b"first"), None, TYPE)
+    await storage.copy(KEY, "a/copy.webp")
+    await storage.put(KEY, pieces(b"second"), None, TYPE)
+    assert await bytes_of(storage, "a/copy.webp") == b"first"
+    await storage.copy(KEY, "a/copy.webp")
+    await storage.put("a/copy.webp", pieces(b"third"), None, TYPE)
+    assert await bytes_of(storage) == b"second"
+    assert await leftovers(storage) == ["a/copy.webp", KEY]
+
+
+async def test_a_copy_onto_itself_or_made_twice_is_fine(storage: Storage) -> None:
+    await storage.put(KEY, pieces(b"same"), None, TYPE)
+    for target in ("a/copy.webp", "a/copy.webp", KEY):
+        await storage.copy(KEY, target)
+        assert await bytes_of(storage, target) == b"same"
+    assert await leftovers(storage) == ["a/copy.webp", KEY]
+
+
+async def test_what_is_not_there_is_not_copied(storage: Storage) -> None:
+    await storage.put("folder/file", pieces(b"x"), None, TYPE)
+    for source in ("nothing", "folder", "folder/file/below"):
+        with pytest.raises(StorageKeyNotFound):
+            await storage.copy(source, "target")
+    for evil in ("../x", "a//b", ".staging/x"):
+        with pytest.raises(PathInvalid):
+            await storage.copy("folder/file", evil)
+        with pytest.raises(PathInvalid):
+            await storage.copy(evil, "target")
+    assert await leftovers(storage) == ["folder/file"]
+
+
+async def test_copies_at_once_leave_each_of_them_whole(storage: Storage) -> None:
+    body = bytes(range(256)) * 5000
+    await storage.put(KEY, pieces(body), None, TYPE)
+    await asyncio.gather(*(storage.copy(KEY, f"copies/{number % 4}") for number in range(12)))
+    for number in range(4):
+        assert await bytes_of(storage, f"copies/{number}") == body
+    assert await leftovers(storage) == [*(f"copies/{number}" for number in range(4)), KEY]

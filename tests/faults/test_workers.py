@@ -133,6 +133,7 @@ async def test_a_worker_that_slept_spoils_nothing_when_it_wakes(
     await the_only_output(core, grant, run)
 
 
+@pytest.mark.timeout(300)  # four workers start one after the other, and three leases run out
 async def test_a_run_that_kills_its_workers_is_given_up(
     core: Core, settings: Settings, grant: Grant, large: File
 ) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import signal
 import zipfile
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from pipeline.errors import FlowInvalid, ImageTimeout, ImageUnreadable, InputMissing, NodeInvalid
+from pipeline.errors import FlowInvalid, ImageCrashed, ImageTimeout, ImageUnreadable, InputMissing, NodeInvalid
 from pipeline.graph.flow import load_flow
 from pipeline.imaging.sandbox import Sandbox
 from tests.graph.desk import Desk, file_at
@@ -243,6 +246,39 @@ async def test_a_node_that_takes_too_long_ends_its_run_and_no_other(sandbox: San
     assert caught.value.node == "slow"
     quick = text.replace("out.avif, effort: 9, timeout: 200ms", "out.jpg, quality: 50")
     assert len(await desk.run(sandbox, quick, {"photo": [file_at(PHOTO, "image/jpeg")]})) == 1
+
+
+def cpu_of(pid: str) -> float:
+    """Seconds of CPU that a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+@pytest.mark.parametrize("retries", [0, 1])
+async def test_a_picture_is_drawn_again_after_a_crash_as_often_as_its_node_says(
+    sandbox: Sandbox, desk: Desk, retries: int
+) -> None:
+    text = f"""
+        nodes:
+          photo: {{type: input}}
+          small: {{type: resize, width: 1000}}
+          out:   {{type: save, path: out.webp, retries: {retries}}}
+    """
+    photo = {"photo": [file_at(PHOTO, "image/jpeg")]}
+    await desk.run(sandbox, text.replace("out.webp", "out.jpg"), photo)
+    children = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()
+    before = {pid: cpu_of(pid) for pid in children}
+    drawing = asyncio.create_task(desk.run(sandbox, text, photo))
+    async with asyncio.timeout(20):
+        while not (busy := [pid for pid in children if cpu_of(pid) > before[pid] + 0.05]):
+            await asyncio.sleep(0.005)
+    os.kill(int(busy[0]), signal.SIGKILL)  # as the kernel does when memory is short
+    if retries:
+        assert len(await drawing) == 1
+        assert desk.image("out.webp").width == 1000
+    else:
+        with pytest.raises(ImageCrashed):
+            await drawing
 
 
 async def test_smaller_sizes_are_derived_from_larger_ones_without_visible_loss(sandbox: Sandbox, desk: Desk) -> None:

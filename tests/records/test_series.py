@@ -10,10 +10,11 @@ from redis.asyncio import Redis
 
 from pipeline.errors import CursorInvalid
 from pipeline.model import NodeState, Problem, Run
-from pipeline.records import Records
+from pipeline.records import Records, series
+from pipeline.records.base import flat
 from pipeline.records.queue import Slip
 from pipeline.records.series import HOUR, KEPT_DAYS, MINUTE, MOST_FLOWS
-from pipeline.records.tallies import BOUNDS, Durations, Tally, added
+from pipeline.records.tallies import BOUNDS, SHARES, Book, Columns, Durations, Tally, added
 from tests.records.nouns import PREFIX, a_run, moment, states
 from tests.records.test_workers import a_beat
 
@@ -66,6 +67,65 @@ async def test_every_end_is_counted_once_in_minute_hour_and_total(records: Recor
     assert (await records.series.last(3))[0] == charted
     for key in await redis.keys(f"{PREFIX}series:60:*"):
         assert KEPT_DAYS * 86400 - 60 < await redis.ttl(key) <= KEPT_DAYS * 86400 + 120
+
+
+async def test_many_put_notes_into_the_books_at_once_and_each_note_counts_once(
+    records: Records, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(series, "BOOKED_AT_ONCE", 7)
+    bookers = [Records(redis, PREFIX).series for _ in range(6)]
+    going = True
+
+    async def keep_booking(booker: series.Series) -> int:
+        done = 0
+        while going:
+            done += await booker.book()
+            await asyncio.sleep(0)
+        return done
+
+    booking = [asyncio.create_task(keep_booking(booker)) for booker in bookers]
+    for _ in range(100):
+        run = await queued(records)
+        await records.runs.cancel(run.id, moment(1))
+    going = False
+    done = sum(await asyncio.gather(*booking)) + await records.series.book()
+    assert done == 300  # queued, and ended by flow and by queue
+    totals = await records.series.totals()
+    assert totals == {("queued", "default"): 100, ("runs", "thumb", "cancelled"): 100,
+                      ("ended", "default", "cancelled"): 100}  # fmt: skip
+    assert (await records.series.last(3))[0] == totals
+    assert await redis.exists(f"{PREFIX}series:notes") == 0
+
+
+async def test_who_dies_over_the_books_leaves_the_notes_to_others(records: Records, redis: Redis) -> None:
+    await queued(records)
+    booked, notes = await records.series._call(series.NOTES_LUA, 10)
+    await queued(records)
+    assert await Records(redis, PREFIX).series.book() == 2
+    # The one that was believed dead comes too late.
+    totals, _ = series.booking(notes)
+    assert await records.series._call(series.BOOK_LUA, booked, len(notes), *flat(totals.items()), 0) == 0
+    assert (await records.series.totals()).by("queued") == {("default",): 2}
+
+
+async def test_a_note_belongs_to_the_minute_it_was_made_in(records: Records, redis: Redis) -> None:
+    now = await records.series.now()
+    minute = now - now % MINUTE
+    for back, micros in ((0, 1000), (1, 2000), (1, 4000), (90, 8000)):
+        noted = (
+            f"{minute - back * MINUTE} n 1 ended|default|completed",
+            f"{minute - back * MINUTE} t {micros} run|default",
+        )
+        await redis.rpush(f"{PREFIX}series:notes", *noted)
+    books = await records.series.spans(MINUTE, minute - 90 * MINUTE, 91)
+    columns = Columns(books)
+    ended = columns.of("ended", "default", "completed")
+    assert (ended[0], ended[-2], ended[-1], sum(ended)) == (1, 2, 1, 4)
+    low, middle, _ = columns.percentiles("run", "default")
+    assert [place for place, found in enumerate(low) if found is not None] == [0, 89, 90]
+    assert low[0] == pytest.approx(8, rel=0.3) and low[90] == pytest.approx(1, rel=0.3)
+    assert low[89] == pytest.approx(2, rel=0.01) and middle[89] == pytest.approx(4, rel=0.1)
+    assert added(await records.series.spans(HOUR, now - now % HOUR - 2 * HOUR, 3)) == added(books)
 
 
 async def test_depths_follow_every_step_exactly(records: Records) -> None:
@@ -157,7 +217,8 @@ async def test_failures_are_grouped_by_what_they_have_in_common(records: Records
     assert one.id != two.id
     assert page.items[0].code == "RUN_TIMEOUT"  # the last seen comes first
 
-    turned, cursor = [], None
+    turned: list[series.Failure] = []
+    cursor: str | None = None
     while True:
         page = await records.series.failures("demo", cursor, 1)
         turned += page.items
@@ -197,6 +258,24 @@ async def test_a_time_lies_in_its_bucket(records: Records) -> None:
         below = BOUNDS[place - 1] if place else 0
         above = BOUNDS[place] if place < len(BOUNDS) else float("inf")
         assert below < micros / 1000 <= above * (1 + 1e-9)
+
+
+def test_columns_are_the_same_however_the_books_are_put_together() -> None:
+    chance = random.Random(9)
+    books = [Book() for _ in range(12)]
+    for place in [chance.randrange(11) for _ in range(400)]:
+        time = f"run|default|{chance.randrange(48)}"
+        books[place] = books[place].with_more({"runs|thumb|completed": 1}, {time: 1, "run|default|us": 5})
+    for size in (1, 2, 6):
+        columns = Columns(books, size)
+        steps = [added(books[place : place + size]) for place in range(0, 12, size)]
+        assert columns.of("runs", "thumb", "completed") == [step["runs", "thumb", "completed"] for step in steps]
+        assert columns.of("runs", "thumb", "failed") == [0] * (12 // size)
+        assert columns.by("runs").keys() == {("thumb", "completed")}
+        for share, column in zip(SHARES, columns.percentiles("run", "default"), strict=True):
+            found = [step.durations("run", "default").percentile(share) for step in steps]
+            assert list(column) == [None if ms is None else round(ms, 3) for ms in found]
+        assert set(columns.percentiles("wait", "default")[0]) == {None}
 
 
 def test_percentiles_are_within_a_bucket_of_the_truth() -> None:

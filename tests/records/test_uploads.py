@@ -78,26 +78,6 @@ async def test_of_many_finishes_and_deletes_one_wins(records: Records, events: E
         assert await records.uploads.expired(moment(10**6)) == []
 
 
-async def test_one_holder_at_a_time(records: Records) -> None:
-    upload = new_id()
-    got = await asyncio.gather(*(records.uploads.lock(upload, f"holder {n}", 30) for n in range(20)))
-    assert got.count(True) == 1
-    holder = f"holder {got.index(True)}"
-    assert await records.uploads.lock(upload, holder, 30)
-    await records.uploads.unlock(upload, "somebody else")
-    assert not await records.uploads.lock(upload, "somebody else", 30)
-    await records.uploads.unlock(upload, holder)
-    assert await records.uploads.lock(upload, "somebody else", 30)
-
-
-async def test_a_lock_ends_by_itself_and_is_prolonged_by_its_holder(records: Records, redis: Redis) -> None:
-    upload = new_id()
-    assert await records.uploads.lock(upload, "a", 0.5)
-    assert 0 < await redis.pttl(f"test:lock:{upload}") <= 500
-    assert await records.uploads.lock(upload, "a", 60)
-    assert await redis.pttl(f"test:lock:{upload}") > 50_000
-
-
 async def test_expired_uploads_are_listed_longest_overdue_first(records: Records) -> None:
     uploads = [an_upload(expires_at=moment(number)) for number in range(10)]
     for upload in reversed(uploads):

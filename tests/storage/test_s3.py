@@ -187,3 +187,14 @@ def test_an_address_that_is_wrong_says_what(url: str, word: str) -> None:
     with pytest.raises(SettingsInvalid) as refused:
         open_storage(url, {})
     assert word in refused.value.message
+
+
+async def test_what_is_large_is_copied_in_parts(storage: Storage) -> None:
+    assert isinstance(storage, S3Storage)
+    body = bytes(range(256)) * (20 * 4096) + b"end"
+    await storage.put("source", pieces(body), len(body), "video/mp4")
+    await storage.copy("source", "target")
+    assert b"".join([piece async for piece in storage.open("target")]) == body
+    found = await storage.stat("target")
+    assert found and found.media_type == "video/mp4"
+    assert [begun async for begun in storage.begun("")] == []

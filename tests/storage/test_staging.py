@@ -52,7 +52,7 @@ async def test_s3_holds_equal_parts_and_a_tail_below_a_part(bucket: S3Storage, u
     assert parts and [(part.number, part.size) for part in parts] == [(1, LEAST_PART), (2, LEAST_PART)]
     kept = await bucket.below(bucket.staged(upload.id))
     assert {name.rpartition("/")[2]: size for name, size in kept.items() if "tail" in name} == {
-        f"tail-{10 * MIB}": 2 * MIB
+        f"tail-{10 * MIB}-{2 * MIB}": 2 * MIB
     }
 
 

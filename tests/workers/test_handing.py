@@ -105,7 +105,7 @@ async def test_a_worker_that_died_before_it_read_of_the_job_did_not_die_of_it(re
         return bool(act.began)
 
     await until(begun, heir)
-    assert act.began == [("one", 1)]
+    assert act.began == [("one", 2)]  # as that one may only be slow, and then draws into the folder of the first try
     assert await heir.records.queues.lost() == 0 and await heir.records.queues.deaths("one") == []
 
 

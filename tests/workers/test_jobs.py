@@ -221,6 +221,7 @@ async def test_a_crash_is_tried_once_more_only(core: Core, grant: Grant, photo: 
     failed = await core.runs.get(grant, run.id)
     assert failed.error is not None and failed.error.code == "IMAGE_CRASHED"
     assert not stand.folder.exists()
+    assert (await core.records.series.totals()).by("sandbox") == {("IMAGE_CRASHED",): 1}
 
 
 async def test_a_run_that_takes_too_long_is_ended(core: Core, grant: Grant, photo: File) -> None:

@@ -14,11 +14,11 @@ from arq.jobs import Job, JobStatus, serialize_job
 from arq.worker import Worker, func
 from redis.asyncio import Redis
 
+from pipeline.jobs import RUN_FLOW as JOB
 from pipeline.jobs import job_bytes, job_pool, queue_key
 from pipeline.model import Queue
 from pipeline.records import Records
 from pipeline.records.queue import Slip
-from pipeline.runs import JOB
 from tests.workers.conftest import OwnServer
 from workers.queue import Fate, Queues, Work, worker_pool
 

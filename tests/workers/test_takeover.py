@@ -13,10 +13,10 @@ from redis.asyncio import Redis
 from pipeline.core import Core
 from pipeline.errors import NodeFailed, StorageUnavailable, WorkerNotFound
 from pipeline.events import RecordClient, script
+from pipeline.jobs import RUN_FLOW as JOB
 from pipeline.jobs import job_bytes, queue_key
 from pipeline.model import File, Grant, Run, WorkerBeat, now
 from pipeline.records.queue import ENQUEUE_LUA, Death
-from pipeline.runs import JOB
 from tests.workers.conftest import kept_files, once
 from tests.workers.test_jobs import Stand, jobs, started
 from tests.workers.test_queue import Act, Bench, Gated
@@ -278,6 +278,32 @@ async def test_a_death_that_could_not_be_told_is_told_again(
             while await last.left():
                 await asyncio.sleep(0.01)
     assert len(telling.told) >= 2
+
+
+async def test_jobs_that_are_given_up_with_the_next_death_are_taken_one_at_a_time(redis: Redis, made: Made) -> None:
+    act = Gated()
+    heir = made(act.run, slots=2)
+    for name in ("poison", "near it"):
+        await heir.put_awake(name)
+    for number in range(MOST_DEATHS - 1):
+        dead = made(Gated().run, slots=2, lease=0.2, worker=f"w{number}")
+
+        async def both(bench: Bench = dead) -> bool:
+            return len(bench.queues.tasks) == 2
+
+        await until(both, dead)
+    await until_taken(heir)
+    await heir.put_awake("fresh")
+    for _ in range(3):
+        await heir.queues.turn()
+    assert len(heir.queues.tasks) == 2 and "fresh" in heir.queues.tasks
+    act.go_on.set()
+
+    async def none_left() -> bool:
+        return not await heir.left()
+
+    await until(none_left, heir)
+    assert sorted(act.began) == [("fresh", 1), ("near it", 3), ("poison", 3)]
 
 
 async def test_what_was_handed_back_is_no_death(redis: Redis, made: Made) -> None:

@@ -5,38 +5,61 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from typing import Any
 
 from aiohttp import web
 from pydantic import TypeAdapter, ValidationError
 
+from pipeline import labels
 from pipeline.acts import settled
-from pipeline.api.bodies import FORM, Form, Part, disposition_name, is_form
+from pipeline.api.bodies import FORM, Form, Part, is_form
 from pipeline.api.content import send
-from pipeline.api.dialects.native.shapes import ContentQuery, FileShape, Listing, Metadata, Paging, SendQuery
+from pipeline.api.dialects.native.shapes import ContentQuery, FileShape, Listing, Metadata, SendQuery
 from pipeline.api.endpoint import PROJECT, Call, Endpoint, answer
 from pipeline.api.idempotency import once
 from pipeline.api.problems import request_invalid
 from pipeline.describe import BINARY, Raw
+from pipeline.disposition import disposition_name
 from pipeline.errors import (
     BodyEmpty,
     BodyTimeout,
     BodyTooSlow,
     FileEmpty,
+    FileInfected,
     FileNotFound,
     FileTooLarge,
+    FileTooSmall,
+    FlowNotFound,
+    FlowPaused,
+    FolderInvalid,
+    ImageSizeUnknown,
     ImageTooLarge,
+    ImageTooSmall,
     ImageUnreadable,
+    InputMissing,
+    InputUnknown,
+    MetadataInvalid,
     MultipartBroken,
+    ParamsInvalid,
+    QuotaExceeded,
     RangeNotSatisfiable,
     RequestInvalid,
+    RouteUnknown,
+    RunEnded,
+    RunNotFound,
     SafelightError,
+    ScannerUnavailable,
+    ScanTooLarge,
     SignatureExpired,
     SignatureInvalid,
     StorageFull,
+    SvgInvalid,
+    SvgRefused,
+    TagInvalid,
     TypeMismatch,
     TypeNotAllowed,
 )
-from pipeline.model import File, Intake
+from pipeline.model import File, Follow, Intake
 
 SIGNED_SECONDS = 3600
 """How long the signed address of a private file opens it, at least."""
@@ -48,17 +71,34 @@ SENDING = (
     BodyTimeout,
     BodyTooSlow,
     FileEmpty,
+    FileInfected,
     FileTooLarge,
+    FileTooSmall,
+    FolderInvalid,
+    ImageSizeUnknown,
     ImageTooLarge,
+    ImageTooSmall,
     ImageUnreadable,
+    MetadataInvalid,
     MultipartBroken,
+    QuotaExceeded,
+    RouteUnknown,
+    ScanTooLarge,
+    ScannerUnavailable,
     StorageFull,
+    SvgInvalid,
+    SvgRefused,
+    TagInvalid,
     TypeMismatch,
     TypeNotAllowed,
 )
 """What sending a file can be refused for."""
 
+FOLLOWING = (FlowNotFound, FlowPaused, InputMissing, InputUnknown, ParamsInvalid)
+"""What naming a flow can be refused for."""
+
 _metadata = TypeAdapter(Metadata)
+_params = TypeAdapter(dict[str, Any])
 
 
 async def create(call: Call) -> web.Response:
@@ -111,6 +151,9 @@ class Received:
     async def discard(self) -> None:
         """Delete what was taken in."""
         for file in self.files:
+            if file.follow:
+                with suppress(RunNotFound, RunEnded):
+                    await self._call.core.runs.cancel(self._call.grant, file.follow)
             with suppress(FileNotFound):
                 await self._call.core.files.delete(self._call.grant, file.id)
 
@@ -126,6 +169,10 @@ async def _receive_body(call: Call, query: SendQuery, received: Received) -> Non
         declared_size=call.request.content_length,
         store=query.store,
         private=query.private,
+        route=query.route,
+        follow=_follow(query, {}),
+        folder=query.folder,
+        tags=labels.tags(query.tag),
     )
     await received.take(intake, call.body)
 
@@ -135,13 +182,27 @@ async def _receive_form(call: Call, query: SendQuery, received: Received) -> Non
     async for part in Form(call.request, call.body):
         if part.is_file:
             intake = part_intake(part, store=query.store, private=query.private, metadata=metadata)
-            await received.take(intake, part)
+            filed = {"folder": query.folder, "tags": labels.tags(query.tag), "route": query.route}
+            await received.take(intake.model_copy(update={"follow": _follow(query, metadata), **filed}), part)
         elif part.name == "metadata" and not received.files:
             metadata = parse_metadata(await part.text())
         else:
             raise RequestInvalid(reason=f"The field `{part.name[:64]}` is not read here; `metadata` goes before files.")
     if not received.files:
         raise BodyEmpty
+
+
+def _follow(query: SendQuery, metadata: Mapping[str, str]) -> Follow | None:
+    params = parse_params(query.params) if query.params else {}
+    return Follow(flow=query.flow, params=params, metadata=metadata) if query.flow else None
+
+
+def parse_params(text: str) -> dict[str, Any]:
+    """A JSON object; raises `RequestInvalid`."""
+    try:
+        return _params.validate_json(text)
+    except ValidationError as cause:
+        raise request_invalid(cause) from cause
 
 
 def part_intake(
@@ -171,12 +232,6 @@ def parse_metadata(text: str) -> Mapping[str, str]:
         raise request_invalid(cause) from cause
 
 
-async def listed(call: Call) -> web.Response:
-    query = call.query(Paging)
-    page = await call.core.records.files.list(call.project, query.cursor, query.limit)
-    return answer(Listing[FileShape](items=file_shapes(call, page.items), next=page.next))
-
-
 async def get(call: Call) -> web.Response:
     return answer(file_shape(call, await owned(call, call.id(FileNotFound))))
 
@@ -186,25 +241,21 @@ async def delete(call: Call) -> web.Response:
     return web.Response(status=204)
 
 
-async def store(call: Call) -> web.Response:
-    return answer(file_shape(call, await settled(call.core.files.keep(call.grant, call.id(FileNotFound)))))
-
-
 async def content(call: Call) -> web.StreamResponse:
     query = call.query(ContentQuery)
     file = await call.core.records.files.get(call.id(FileNotFound))
     if file.project in call.core.settings.projects:
         call.request[PROJECT] = call.core.settings.projects[file.project]
     if file.private:
-        _check_visitor(call, file, query)
+        check_visitor(call, file.project, content_path(file.id), query)
     return await send(call.request, file, call.core.storages[file.storage], download=query.download)
 
 
-def _check_visitor(call: Call, file: File, query: ContentQuery) -> None:
-    """A private file opens to a signature, or to a key of its own project."""
-    if call.visitor is not None and call.visitor.project.id == file.project:
+def check_visitor(call: Call, project: str, path: str, query: ContentQuery) -> None:
+    """What is private opens to a signature of its path, or to a key of its own project."""
+    if call.visitor is not None and call.visitor.project.id == project and not call.visitor.public:
         return
-    call.access.check_signature(file.project, content_path(file.id), query.expires or "", query.signature or "")
+    call.access.check_signature(project, path, query.expires or "", query.signature or "")
 
 
 async def owned(call: Call, file_id: str) -> File:
@@ -221,7 +272,11 @@ def content_path(file_id: str) -> str:
 
 def content_url(call: Call, file_id: str, project: str, *, private: bool) -> str:
     """Where the bytes are fetched without a key; the signed address of one hour stays the same, so caches work."""
-    path = content_path(file_id)
+    return address(call, content_path(file_id), project, private=private)
+
+
+def address(call: Call, path: str, project: str, *, private: bool) -> str:
+    """Where `path` is fetched without a key."""
     if private:
         expires = (int(time.time()) // SIGNED_SECONDS + 2) * SIGNED_SECONDS
         path = call.access.sign(project, path, expires)
@@ -229,9 +284,9 @@ def content_url(call: Call, file_id: str, project: str, *, private: bool) -> str
 
 
 def file_shape(call: Call, file: File) -> FileShape:
-    kept = file.model_dump(exclude={"project", "storage", "key", "image"})
+    kept = file.model_dump(exclude={"project", "storage", "key", "image", "region", "folder"})
     url = content_url(call, file.id, file.project, private=file.private)
-    return FileShape(**kept, image=file.image, url=url)
+    return FileShape(**kept, image=file.image, region=file.region, folder=f"/{file.folder}", url=url)
 
 
 def file_shapes(call: Call, files: Iterable[File]) -> tuple[FileShape, ...]:
@@ -263,16 +318,8 @@ ENDPOINTS: Sequence[Endpoint] = (
         headers=IDEMPOTENCY,
         body=(BYTES, Raw(FORM, FORM_SCHEMA)),
         answers={201: FileShape},
-        errors=SENDING,
-    ),
-    Endpoint(
-        "GET",
-        "/v1/files",
-        "List the project's files, newest first.",
-        act=listed,
-        tag="files",
-        query=Paging,
-        answers={200: Listing[FileShape]},
+        errors=(*SENDING, *FOLLOWING),
+        by_public_key="signed",
     ),
     Endpoint(
         "GET",
@@ -290,15 +337,6 @@ ENDPOINTS: Sequence[Endpoint] = (
         act=delete,
         tag="files",
         answers={204: None},
-        errors=(FileNotFound,),
-    ),
-    Endpoint(
-        "POST",
-        "/v1/files/{id}/store",
-        "Keep a file for good.",
-        act=store,
-        tag="files",
-        answers={200: FileShape},
         errors=(FileNotFound,),
     ),
     Endpoint(

@@ -1,18 +1,63 @@
-"""`/v1/groups`: fixed ordered lists of files."""
+"""`/v1/groups`: fixed ordered lists of files, and all of one as an archive."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import aclosing
+from datetime import datetime
 
 from aiohttp import web
+from pydantic import Field
 
+from pipeline.acts import settled
 from pipeline.api.bodies import JSON_LIMIT, require_json
-from pipeline.api.dialects.native.files import IDEMPOTENCY, file_shape
-from pipeline.api.dialects.native.shapes import GroupAsk, GroupShape, Listing, Paging
-from pipeline.api.endpoint import Call, Endpoint, answer, digest_of, parsed
+from pipeline.api.content import PRIVATE_CACHE, disposition, send
+from pipeline.api.dialects.native.files import (
+    CONTENT,
+    IDEMPOTENCY,
+    OPENING,
+    RANGES,
+    address,
+    check_visitor,
+    file_shape,
+)
+from pipeline.api.dialects.native.shapes import NAME_LENGTH, Ask, ContentQuery, FileShape, Listing, Paging, Shape
+from pipeline.api.endpoint import PROJECT, Call, Endpoint, answer, digest_of, parsed
 from pipeline.api.idempotency import once
-from pipeline.errors import FileNotFound, GroupNotFound
-from pipeline.model import Group, new_id
+from pipeline.archives import FORMS, MEDIA_TYPES, Form, length_of, members_of, packed
+from pipeline.describe import BINARY, Raw
+from pipeline.errors import (
+    FileNotFound,
+    GroupInvalid,
+    GroupNotFound,
+    MemberGone,
+    MemberNotFound,
+    RouteNotFound,
+    SignatureExpired,
+    SignatureInvalid,
+)
+from pipeline.groups import MOST
+from pipeline.model import File, Group
+
+
+class GroupAsk(Ask):
+    files: tuple[str, ...] = Field(min_length=1, max_length=MOST, description="Ids, in order; one may come again.")
+
+
+class GroupShape(Shape):
+    """A fixed ordered list of files."""
+
+    id: str = Field(description="A UUID, `~` and how many files it has.")
+    created_at: datetime
+    count: int
+    files: tuple[FileShape | None, ...] = Field(description="Null in the place of a file that was deleted since.")
+    archives: dict[str, str] = Field(
+        description="Where all of it is fetched as `zip` or `tar`, without a key; empty when a file is gone."
+    )
+
+
+class ArchiveQuery(ContentQuery):
+    name: str | None = Field(default=None, min_length=1, max_length=NAME_LENGTH, description="What it is saved as.")
 
 
 async def create(call: Call) -> web.Response:
@@ -21,15 +66,11 @@ async def create(call: Call) -> web.Response:
     ask = parsed(GroupAsk, text)
 
     async def ready() -> Group:
-        return Group(id=new_id(), project=call.project, files=ask.files)
+        return call.core.groups.drafted(call.grant, ask.files)
 
     async def keep(group: Group) -> web.Response:
-        shape = await _shape(call, group)
-        for file_id, file in zip(group.files, shape.files, strict=True):
-            if file is None:
-                raise FileNotFound(id=file_id)
-        await call.core.records.groups.create(group)
-        return answer(shape, 201, {"Location": f"{call.base_url}/v1/groups/{group.id}"})
+        await call.core.groups.create(group)
+        return answer(await _shape(call, group), 201, {"Location": f"{call.base_url}/v1/groups/{group.id}"})
 
     return await once(call, ready, keep, digest=digest_of(text))
 
@@ -42,19 +83,97 @@ async def listed(call: Call) -> web.Response:
 
 
 async def get(call: Call) -> web.Response:
-    group_id = call.id(GroupNotFound)
-    group = await call.core.records.groups.get(group_id)
-    if group.project != call.project:
-        raise GroupNotFound(id=group_id)
-    return answer(await _shape(call, group))
+    return answer(await _shape(call, await call.core.groups.get(call.grant, call.place("id"))))
+
+
+async def delete(call: Call) -> web.Response:
+    await settled(call.core.groups.delete(call.grant, call.place("id")))
+    return web.Response(status=204)
+
+
+async def member(call: Call) -> web.StreamResponse:
+    query, group = call.query(ContentQuery), await _known(call)
+    file = await call.core.groups.member(group, _number(call.place("number")))
+    if file.private:
+        check_visitor(call, group.project, call.request.path, query)
+    return await send(call.request, file, call.core.storages[file.storage], download=query.download)
+
+
+async def archive(call: Call) -> web.StreamResponse:
+    query, group = call.query(ArchiveQuery), await _known(call)
+    form = _form(call.place("form"))
+    files = await call.core.groups.whole(group)
+    if any(file.private for file in files):
+        check_visitor(call, group.project, _archive_path(group, form), query)
+    return await _send_archive(call, group, form, files, query.name)
+
+
+async def _send_archive(
+    call: Call, group: Group, form: Form, files: Sequence[File], name: str | None
+) -> web.StreamResponse:
+    """The first piece is made before the status goes out; a fault behind it cuts the connection."""
+    members = members_of(files, call.core.storages)
+    response = web.StreamResponse(headers=_headers(group, form, name, files))
+    response.content_length = length_of(form, members)
+    if response.content_length is None:
+        response.enable_chunked_encoding()
+    async with aclosing(packed(form, members)) as pieces:
+        first = b"" if call.request.method == "HEAD" else await anext(pieces)
+        await response.prepare(call.request)
+        if call.request.method != "HEAD":
+            await response.write(first)
+            async for piece in pieces:
+                await response.write(piece)
+    await response.write_eof()
+    return response
+
+
+def _headers(group: Group, form: Form, name: str | None, files: Sequence[File]) -> dict[str, str]:
+    return {
+        "Content-Type": MEDIA_TYPES[form],
+        "Content-Disposition": disposition(name or f"{group.id}.{form}", attachment=True),
+        "Content-Security-Policy": "default-src 'none'; sandbox",
+        "Accept-Ranges": "none",
+        "Cache-Control": PRIVATE_CACHE if any(file.private for file in files) else "no-cache",
+    }
+
+
+async def _known(call: Call) -> Group:
+    """The group of whichever project; who knows its id may see what is not private."""
+    group = await call.core.groups.known(call.place("id"))
+    if group.project in call.core.settings.projects:
+        call.request[PROJECT] = call.core.settings.projects[group.project]
+    return group
+
+
+def _form(text: str) -> Form:
+    for form in FORMS:
+        if form == text:
+            return form
+    raise RouteNotFound
+
+
+def _number(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= 6):
+        raise RouteNotFound
+    return int(text)
+
+
+def _archive_path(group: Group, form: Form) -> str:
+    return f"/v1/groups/{group.id}/archive/{form}"
 
 
 async def _shape(call: Call, group: Group) -> GroupShape:
-    files = await call.core.records.files.get_many(group.files)
+    files = await call.core.groups.files(group)
+    there = [file for file in files if file is not None]
+    forms = FORMS if len(there) == len(files) else ()
+    private = any(file.private for file in there)
     return GroupShape(
         id=group.id,
         created_at=group.created_at,
-        files=tuple(file_shape(call, file) if file and file.project == call.project else None for file in files),
+        count=len(group.files),
+        files=tuple(file and file_shape(call, file) for file in files),
+        archives={form: address(call, _archive_path(group, form), group.project, private=private) for form in forms},
     )
 
 
@@ -68,7 +187,7 @@ ENDPOINTS: Sequence[Endpoint] = (
         headers=IDEMPOTENCY,
         body=GroupAsk,
         answers={201: GroupShape},
-        errors=(FileNotFound,),
+        errors=(FileNotFound, GroupInvalid),
     ),
     Endpoint(
         "GET",
@@ -87,5 +206,37 @@ ENDPOINTS: Sequence[Endpoint] = (
         tag="groups",
         answers={200: GroupShape},
         errors=(GroupNotFound,),
+    ),
+    Endpoint(
+        "DELETE",
+        "/v1/groups/{id}",
+        "Forget a group; its files stay.",
+        act=delete,
+        tag="groups",
+        answers={204: None},
+        errors=(GroupNotFound,),
+    ),
+    Endpoint(
+        "GET",
+        "/v1/groups/{id}/files/{number}",
+        "Fetch the bytes of one file of a group, counted from 0.",
+        act=member,
+        tag="groups",
+        query=ContentQuery,
+        headers=RANGES,
+        answers=CONTENT,
+        errors=(*OPENING[1:], GroupNotFound, MemberGone, MemberNotFound),
+        public=True,
+    ),
+    Endpoint(
+        "GET",
+        "/v1/groups/{id}/archive/{form}",
+        "Fetch all files of a group as a zip or a tar.",
+        act=archive,
+        tag="groups",
+        query=ArchiveQuery,
+        answers={200: tuple(Raw(media_type, BINARY) for media_type in MEDIA_TYPES.values())},
+        errors=(GroupNotFound, MemberGone, SignatureInvalid, SignatureExpired),
+        public=True,
     ),
 )

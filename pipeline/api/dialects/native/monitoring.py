@@ -15,14 +15,14 @@ from pipeline.api.endpoint import Call, Endpoint, answer
 from pipeline.errors import CursorInvalid, RequestInvalid
 from pipeline.model import QUEUES
 from pipeline.records.series import HOUR, KEPT_DAYS, MINUTE, Depth, Failure
-from pipeline.records.tallies import Columns, Counts, Durations, Tally
+from pipeline.records.tallies import SHARES, Book, Columns, Durations, Tally
 
 MOST_POINTS = 1500
 BY_MINUTE = 24 * HOUR
 """Seconds of the past that are read minute by minute; a longer stretch is read by the hour."""
 OUTCOMES = ("completed", "failed", "cancelled")
 LATENCIES = ("wait", "run", "store")
-PERCENTILES = (("p50_ms", 0.5), ("p95_ms", 0.95), ("p99_ms", 0.99))
+PERCENTILES = ("p50_ms", "p95_ms", "p99_ms")
 
 
 class WindowQuery(Ask):
@@ -109,8 +109,8 @@ async def stats(call: Call) -> web.Response:
     await call.metrics.tell(call.core.records)
     series = call.core.records.series
     stretch = Stretch.asked(call.query(StatsQuery), await series.now())
-    tallies = await series.spans(stretch.span, stretch.start, stretch.count)
-    return answer(_chart(stretch, stretch.gathered(tallies)))
+    books = await series.spans(stretch.span, stretch.start, stretch.count)
+    return answer(_chart(stretch, stretch.gathered(books)))
 
 
 async def failures(call: Call) -> web.Response:
@@ -134,7 +134,8 @@ def _queue(depth: Depth, tally: Tally, seconds: float) -> QueueShape:
 
 
 def _latency(durations: Durations) -> LatencyShape:
-    shares: Any = {name: _rounded(durations.percentile(share)) for name, share in PERCENTILES}
+    found = map(durations.percentile, SHARES)
+    shares: Any = {name: _rounded(ms) for name, ms in zip(PERCENTILES, found, strict=True)}
     return LatencyShape(count=durations.count, **shares)
 
 
@@ -172,9 +173,9 @@ class Stretch:
         points = self.count * self.span // self.step
         return tuple(datetime.fromtimestamp(self.start + point * self.step, UTC) for point in range(points))
 
-    def gathered(self, rows: Sequence[Counts]) -> Columns:
-        """The kept counts, one for each step."""
-        return Columns(rows, self.step // self.span)
+    def gathered(self, books: Sequence[Book]) -> Columns:
+        """What the books tell, in our steps."""
+        return Columns(books, self.step // self.span)
 
 
 def _chart(stretch: Stretch, columns: Columns) -> StatsShape:
@@ -199,8 +200,7 @@ def _nested(columns: Mapping[tuple[str, ...], list[int]]) -> dict[str, dict[str,
 
 
 def _percentiles(columns: Columns, name: str, queue: str) -> dict[str, list[float | None]]:
-    found = columns.percentiles(name, queue, [share for _, share in PERCENTILES])
-    return {word: list(map(_rounded, column)) for (word, _), column in zip(PERCENTILES, found, strict=True)}
+    return {word: list(column) for word, column in zip(PERCENTILES, columns.percentiles(name, queue), strict=True)}
 
 
 ENDPOINTS: Sequence[Endpoint] = (

@@ -20,6 +20,7 @@ from pipeline.api.endpoint import Call, Endpoint, answer
 from pipeline.api.sse import COMMENT, SILENCE, frame
 from pipeline.describe import node_types
 from pipeline.errors import CursorInvalid
+from pipeline.model import now
 
 
 async def nodes(call: Call) -> web.Response:
@@ -40,8 +41,11 @@ async def events(call: Call) -> web.StreamResponse:
 
 
 async def _frames(call: Call, after: str | None) -> AsyncGenerator[bytes, None]:
+    began = now()
     async with aclosing(call.core.events.follow(call.project, None, after, SILENCE)) as follow:
         async for event in follow:
+            if event is not None:
+                call.metrics.streamed(event, began)
             yield COMMENT if event is None else frame(event.id, event.type, event_shape(event))
 
 

@@ -9,16 +9,17 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from aiohttp import web
-from pydantic import TypeAdapter, ValidationError
 
 from pipeline.acts import settled
 from pipeline.api.bodies import FORM, JSON_LIMIT, Form, Part, is_form, require_json
+from pipeline.api.dialects.native.fetches import URLS
 from pipeline.api.dialects.native.files import (
     IDEMPOTENCY,
     SENDING,
     Received,
     content_url,
     parse_metadata,
+    parse_params,
     part_intake,
 )
 from pipeline.api.dialects.native.flows import flow_id
@@ -37,8 +38,7 @@ from pipeline.api.dialects.native.shapes import (
     try_shapes,
 )
 from pipeline.api.endpoint import Call, Endpoint, answer, digest_of, parsed
-from pipeline.api.idempotency import body_of, once
-from pipeline.api.problems import request_invalid
+from pipeline.api.idempotency import MADE_AS, body_of, once
 from pipeline.api.sse import COMMENT, SILENCE, frame
 from pipeline.describe import BINARY, Raw
 from pipeline.errors import (
@@ -50,15 +50,16 @@ from pipeline.errors import (
     InputNotMany,
     InputUnknown,
     ParamsInvalid,
+    RecordsUnavailable,
     RequestInvalid,
     RunEnded,
     RunNotEnded,
     RunNotFound,
     SafelightError,
-    UrlInputUnsupported,
 )
+from pipeline.feeding import Given
 from pipeline.graph.flow import Flow
-from pipeline.model import ENDED, QUEUES, Event, File, Queue, Run
+from pipeline.model import ENDED, QUEUES, Event, File, Queue, Remote, Run, now
 
 LONGEST_WAIT = 60.0
 TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
@@ -67,8 +68,6 @@ FIELDS = ("params", "metadata", "queue")
 T = TypeVar("T")
 A = TypeVar("A", bound=Ask)
 
-_params = TypeAdapter(dict[str, Any])
-
 
 @dataclass
 class Order:
@@ -76,7 +75,7 @@ class Order:
 
     flow: Flow
     received: Received
-    inputs: dict[str, list[str]] = field(default_factory=dict)
+    inputs: dict[str, list[Given]] = field(default_factory=dict)
     params: Mapping[str, Any] = field(default_factory=dict)
     metadata: Mapping[str, str] = field(default_factory=dict)
     version: str | None = None
@@ -98,13 +97,27 @@ async def start(call: Call) -> web.Response:
         return order
 
     async def create(order: Order) -> web.Response:
-        async with order.received:
-            run = await _counted(call, flow.id, _start(call, order))
+        run = await _created(call, order)
         call.metrics.runs.labels(flow.id, "started").inc()
         return await _run_answer(call, run)
 
     made = await once(call, receive, create, digest=digest)
     return await _waited(call, made, wait) if made.status < 300 and wait else made
+
+
+async def _created(call: Call, order: Order) -> Run:
+    """The run, or the one that an earlier request with the same key had put on record."""
+    try:
+        run = await _counted(call, order.flow.id, _start(call, order))
+        known = await call.core.runs.get(call.grant, run.id) if MADE_AS in call.request else run
+    except RecordsUnavailable:  # whether the run is on record is not known, so what it would read stays
+        raise
+    except BaseException:
+        await settled(order.received.discard())
+        raise
+    if known.created_at != run.created_at:
+        await order.received.discard()
+    return known
 
 
 def _start(call: Call, order: Order) -> Coroutine[Any, Any, Run]:
@@ -116,6 +129,7 @@ def _start(call: Call, order: Order) -> Coroutine[Any, Any, Run]:
         order.metadata,
         order.version,
         order.queue,
+        id=call.request.get(MADE_AS),
         trace=_traceparent(call),
     )
 
@@ -162,20 +176,20 @@ async def _read_json(call: Call, order: Order) -> str:
     text = await call.body.whole(JSON_LIMIT)
     ask = parsed(RunAsk, text)
     order.params, order.metadata, order.version, order.queue = ask.params, ask.metadata, ask.version, ask.queue
-    order.inputs = {name: _file_ids(name, given) for name, given in ask.inputs.items()}
+    order.inputs = {name: _files(name, given) for name, given in ask.inputs.items()}
     return digest_of(text)
 
 
-def _file_ids(name: str, given: InputAsk | tuple[InputAsk, ...]) -> list[str]:
-    return [_file_id(name, one) for one in (given if isinstance(given, tuple) else (given,))]
+def _files(name: str, given: InputAsk | tuple[InputAsk, ...]) -> list[Given]:
+    return [_file(name, one) for one in (given if isinstance(given, tuple) else (given,))]
 
 
-def _file_id(name: str, given: InputAsk) -> str:
-    if given.url is not None:
-        raise UrlInputUnsupported(input=name[:64])
-    if given.file is None:
-        raise RequestInvalid(reason=f'The input `{name[:64]}` is given as {{"file": "<id>"}}.')
-    return given.file
+def _file(name: str, given: InputAsk) -> Given:
+    if (given.url is None) == (given.file is None):
+        raise RequestInvalid(
+            reason=f'The input `{name[:64]}` is given as {{"file": "<id>"}} or {{"url": "https://..."}}.'
+        )
+    return Remote(url=given.url, name=given.name) if given.url is not None else given.file or ""
 
 
 async def _read_form(call: Call, order: Order) -> None:
@@ -183,7 +197,7 @@ async def _read_form(call: Call, order: Order) -> None:
         if part.is_file or (part.name in order.flow.inputs and part.name not in FIELDS):
             await _take_file(order, part)
         elif part.name == "params":
-            order.params = _parse_params(await part.text())
+            order.params = parse_params(await part.text())
             order.flow.check_params(dict(order.params))
         elif part.name == "metadata":
             order.metadata = parse_metadata(await part.text())
@@ -218,13 +232,6 @@ def _parse_queue(text: str) -> Queue:
     if text not in QUEUES:
         raise RequestInvalid(reason=f"The queues are {', '.join(QUEUES)}.")
     return text
-
-
-def _parse_params(text: str) -> dict[str, Any]:
-    try:
-        return _params.validate_json(text)
-    except ValidationError as cause:
-        raise request_invalid(cause) from cause
 
 
 # Runs that exist
@@ -276,8 +283,15 @@ def _shape(call: Call, run: Run, files: Mapping[str, File]) -> RunShape:
         private = files[output.id].private if output.id in files else False
         url = content_url(call, output.id, run.project, private=private)
         outputs.append(OutputShape(**output.model_dump(), url=url))
-    kept = run.model_dump(exclude={"project", "queue", "metadata", "outputs", "nodes", "error", "tries"})
-    return RunShape(**kept, nodes=run.nodes, outputs=tuple(outputs), error=run.error, tries=try_shapes(run))
+    kept = run.model_dump(exclude={"project", "queue", "metadata", "fetches", "outputs", "nodes", "error", "tries"})
+    return RunShape(
+        **kept,
+        fetches=tuple(run.fetches),
+        nodes=run.nodes,
+        outputs=tuple(outputs),
+        error=run.error,
+        tries=try_shapes(run),
+    )
 
 
 # Watching
@@ -294,9 +308,11 @@ async def events(call: Call) -> web.StreamResponse:
 
 
 async def _frames(call: Call, run_id: str, after: str) -> AsyncGenerator[bytes, None]:
+    began = now()
     async with aclosing(call.core.events.follow(call.project, run_id, after, SILENCE)) as follow:
         async for event in follow:
             if event is not None:
+                call.metrics.streamed(event, began)
                 yield frame(event.id, event.type, event_shape(event))
             if event is None or event.type.removeprefix("run.") in ENDED:
                 if await _over(call, run_id, event):
@@ -332,7 +348,7 @@ STARTING = (
     InputNotMany,
     InputUnknown,
     ParamsInvalid,
-    UrlInputUnsupported,
+    *URLS,
 )
 STREAM = Raw("text/event-stream", {"type": "string"})
 RESUME = {"Last-Event-ID": "Go on after this event."}

@@ -8,6 +8,7 @@ from typing import Any, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from pipeline.dialing import LONGEST_URL
 from pipeline.documents import Complaint
 from pipeline.model import (
     Event,
@@ -18,14 +19,17 @@ from pipeline.model import (
     NodeState,
     Problem,
     Queue,
+    Region,
     Run,
     RunStatus,
     Upload,
     WorkerBeat,
 )
+from pipeline.units import Seconds
 
 T = TypeVar("T")
 NAME_LENGTH = 1000
+LABEL_LENGTH = 2000
 Metadata = Mapping[str, str]
 
 
@@ -74,12 +78,18 @@ class FileShape(Shape):
     sha256: str
     image: ImageFacts | None
     metadata: Metadata
+    tags: tuple[str, ...]
+    folder: str = Field(description="`/` is the root.")
+    region: Region | None = Field(description="The part of the picture that matters, pixels.")
+    source: str | None = Field(description="The URL it was fetched from.")
     private: bool
     created_at: datetime
+    updated_at: datetime | None = Field(description="When something beside its bytes was changed last.")
     stored_at: datetime | None = Field(description="None until it is kept for good.")
     expires_at: datetime | None = Field(description="When a file that was not stored is removed.")
     run: str | None = Field(description="The run that made it.")
     path: str | None = Field(description="The path its save node gave it.")
+    follow: str | None = Field(description="The run that was started with it.")
     facts: Mapping[str, Any] = Field(description="What flows found out about it, by type of node.")
     url: str = Field(description="Fetchable without a key; of a private file it is signed and expires.")
 
@@ -88,6 +98,11 @@ class SendQuery(Ask):
     name: str | None = Field(default=None, max_length=NAME_LENGTH, description="Name of a file sent as the body.")
     store: bool | None = Field(default=None, description="Keep it for good; left out, as the project says.")
     private: bool = Field(default=False, description="Give it signed addresses only.")
+    route: str | None = Field(default=None, max_length=100, description="The route of the project it comes in by.")
+    folder: str = Field(default="/", max_length=LABEL_LENGTH, description="Where it is filed.")
+    tag: tuple[str, ...] = Field(default=(), description="Given again for each tag.")
+    flow: str | None = Field(default=None, max_length=64, description="A flow to run on it.")
+    params: str | None = Field(default=None, max_length=8000, description="Of the flow: a JSON object.")
 
 
 class ContentQuery(Ask):
@@ -102,9 +117,77 @@ class UploadAsk(Ask):
     name: str = Field(default="file", max_length=NAME_LENGTH)
     size: int | None = Field(default=None, ge=0, description="Bytes, when known.")
     type: str | None = Field(default=None, max_length=200)
+    way: Literal["append", "parts", "put"] = Field(
+        default="append", description="How the bytes come: at offsets, as numbered parts, or by one PUT."
+    )
+    part_size: int | None = Field(default=None, ge=1, description="Of `parts`: bytes of every part but the last.")
+    route: str | None = Field(default=None, max_length=100, description="The route of the project it comes in by.")
+    flow: str | None = Field(default=None, max_length=64, description="The flow to run when it is a file.")
+    params: Mapping[str, Any] = Field(default={}, description="Of the flow.")
+    input: str | None = Field(default=None, max_length=64, description="Its input for the file; left out, the first.")
+    metadata: Metadata = {}
+    tags: tuple[str, ...] = ()
+    folder: str = Field(default="/", max_length=LABEL_LENGTH)
+    region: Region | None = None
+    store: bool | None = None
+    private: bool = False
+
+
+class SentTag(Ask):
+    number: int = Field(ge=1)
+    etag: str = Field(max_length=200, description="What the PUT of the part was answered with.")
+
+
+class FinishAsk(Ask):
+    """May be left out."""
+
+    parts: tuple[SentTag, ...] = Field(
+        default=(), max_length=10_000, description="Which bytes count of parts that were sent again."
+    )
+
+
+class TicketAsk(Ask):
+    """What somebody without a key may send, once."""
+
+    expires_in: Seconds = Field(default=600, ge=1, le=3600, description="How long the address takes the file.")
+    name: str | None = Field(default=None, max_length=NAME_LENGTH, description="Left out, as its sender calls it.")
+    max_size: int | None = Field(default=None, ge=1, description="Bytes; the project's limit holds beside it.")
+    types: tuple[str, ...] = Field(default=("*/*",), max_length=50, description="Media types, such as `image/*`.")
+    route: str | None = Field(default=None, max_length=100, description="The route of the project it comes in by.")
     metadata: Metadata = {}
     store: bool | None = None
     private: bool = False
+
+
+class TicketShape(Shape):
+    """An address that takes one file from whoever knows it."""
+
+    url: str
+    expires_at: datetime
+
+
+class PartShape(Shape):
+    """One part: where it is to be put and how much of it is there."""
+
+    number: int
+    size: int = Field(description="Bytes it must have.")
+    received: int = Field(description="Bytes of it that are there.")
+    url: str
+
+
+class PartsShape(Shape):
+    """Every part of an upload."""
+
+    items: tuple[PartShape, ...]
+
+
+class PutAddress(Shape):
+    """Where the file is to be put, and what the request must say."""
+
+    url: str
+    headers: Mapping[str, str] = Field(description="To be sent exactly so.")
+    size: int | None
+    expires_at: datetime
 
 
 class UploadShape(Shape):
@@ -115,21 +198,24 @@ class UploadShape(Shape):
     size: int | None
     type: str | None
     offset: int = Field(description="Bytes that are safe; send the next ones from here.")
+    run: str | None = Field(description="The run that its flow gets when all bytes are there; null without a flow.")
     metadata: Metadata
     created_at: datetime
     expires_at: datetime
 
 
-class GroupAsk(Ask):
-    files: tuple[str, ...] = Field(min_length=1, max_length=1000, description="Ids, in order.")
+class UploadPartsShape(UploadShape):
+    """An upload in parts."""
+
+    part_size: int | None
+    parts: tuple[PartShape, ...]
+    urls_expire_at: datetime
 
 
-class GroupShape(Shape):
-    """A fixed ordered list of files."""
+class UploadPutShape(UploadShape):
+    """An upload by one PUT."""
 
-    id: str
-    created_at: datetime
-    files: tuple[FileShape | None, ...] = Field(description="None in the place of a file that was deleted since.")
+    put: PutAddress
 
 
 # Flows
@@ -233,10 +319,11 @@ class NodeShape(Shape):
 
 
 class InputAsk(Ask):
-    """A file for an input: the id of one, or an address."""
+    """A file for an input: the id of one, or an address that it is fetched from first."""
 
     file: str | None = Field(default=None, max_length=64)
-    url: str | None = Field(default=None, max_length=4000)
+    url: str | None = Field(default=None, max_length=LONGEST_URL)
+    name: str | None = Field(default=None, max_length=NAME_LENGTH, description="Of a URL; left out, as it is there.")
 
 
 class RunAsk(Ask):
@@ -298,7 +385,8 @@ class RunShape(Shape):
     started_at: datetime | None
     finished_at: datetime | None
     attempt: int = Field(description="Counts from 1.")
-    inputs: Mapping[str, tuple[str, ...]] = Field(description="Input node to ids of files.")
+    inputs: Mapping[str, tuple[str, ...]] = Field(description="Input node to ids of files, or of fetches under way.")
+    fetches: tuple[str, ...] = Field(description="Ids of the fetches that get its inputs.")
     params: Mapping[str, Any]
     nodes: Mapping[str, NodeState]
     outputs: tuple[OutputShape, ...]
@@ -417,6 +505,7 @@ def upload_shape(upload: Upload) -> UploadShape:
         size=intake.declared_size,
         type=intake.declared_type,
         offset=upload.offset,
+        run=upload.run,
         metadata=intake.metadata,
         created_at=upload.created_at,
         expires_at=upload.expires_at,

@@ -1,0 +1,72 @@
+"""Bytes that count only all together: they wait aside until the last has come and their checksum is right."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from tempfile import SpooledTemporaryFile
+
+import google_crc32c
+
+from pipeline.arrival import Digest, Hasher
+from pipeline.errors import BodyIncomplete, ChecksumMismatch, ChecksumUnknown
+from pipeline.storage.base import PIECE
+from pipeline.storage.local import faults_spoken, finished
+
+ALGORITHMS: Mapping[str, Callable[[], Hasher]] = {
+    "sha1": lambda: hashlib.sha1(usedforsecurity=False),
+    "sha256": hashlib.sha256,
+    "md5": lambda: hashlib.md5(usedforsecurity=False),
+    "crc32c": google_crc32c.Checksum,
+}
+"""What checksums are made with; that of `crc32c` has its highest byte first."""
+IN_MEMORY = PIECE
+"""Bytes beyond which they wait on disk."""
+
+
+@dataclass(frozen=True)
+class Checksum:
+    """What the bytes of one request must come to."""
+
+    algorithm: str
+    value: bytes
+
+    def hasher(self) -> Hasher:
+        """A new one of its kind; raises `ChecksumUnknown`."""
+        if self.algorithm not in ALGORITHMS:
+            raise ChecksumUnknown(known=", ".join(ALGORITHMS), given=self.algorithm[:40])
+        return ALGORITHMS[self.algorithm]()
+
+
+@contextlib.asynccontextmanager
+async def checked(
+    chunks: AsyncIterable[bytes], checksum: Checksum, length: int | None, folder: Path
+) -> AsyncIterator[AsyncIterator[bytes]]:
+    """The same bytes, once all of them have come; `folder` is where many of them wait.
+
+    Raises `ChecksumMismatch`, `ChecksumUnknown` or, when there are fewer than `length`, `BodyIncomplete`.
+    """
+    digest = Digest(checksum.hasher())
+    with faults_spoken(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    with SpooledTemporaryFile(IN_MEMORY, dir=str(folder)) as aside:
+        size = 0
+        async for chunk in chunks:
+            await digest.add(chunk)
+            with faults_spoken(folder):
+                size += aside.write(chunk)
+        if length is not None and size < length:
+            raise BodyIncomplete(received=size, declared=length)
+        if await digest.value() != checksum.value:
+            raise ChecksumMismatch(algorithm=checksum.algorithm)
+        aside.seek(0)
+        yield _pieces(aside)
+
+
+async def _pieces(aside: SpooledTemporaryFile[bytes]) -> AsyncIterator[bytes]:
+    while piece := await finished(partial(aside.read, PIECE)):
+        yield piece
