@@ -44,6 +44,7 @@ from pipeline.uploads import (
     Tickets,
     Uploads,
     Vetting,
+    Writing,
 )
 from pipeline.webhooks import Dispatching, Sending, Targets, Webhooks
 
@@ -191,6 +192,15 @@ async def _build(
         becoming=becoming,
         cleaning=cleaning,
     )
+    writing = Writing(
+        records=records,
+        storages=storages,
+        stagings=stagings,
+        opening=opening,
+        becoming=becoming,
+        cleaning=cleaning,
+        progress=progress,
+    )
     uploads = Uploads(
         records=records,
         storages=storages,
@@ -199,7 +209,7 @@ async def _build(
         holds=holds,
         becoming=becoming,
         cleaning=cleaning,
-        progress=progress,
+        writing=writing,
     )
     growing = Growing(
         records=records,
@@ -207,6 +217,7 @@ async def _build(
         opening=opening,
         holds=holds,
         uploads=uploads,
+        writing=writing,
         folder=settings.data_dir / "tmp",
     )
     seals = Seals(settings.projects)

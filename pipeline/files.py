@@ -86,9 +86,9 @@ class Files:
 
     async def keep(self, grant: Grant, id: str) -> File:
         """Store a file for good; a second time changes nothing. Raises `FileNotFound`."""
-        before = await self.get(grant, id)
-        file = await self._changed(grant, id, lambda: self._records.files.store(id, now()))
-        if before.stored_at is None:
+        at = now()
+        file = await self._changed(grant, id, lambda: self._records.files.store(id, at))
+        if file.stored_at == at:
             await self._becoming.announce(grant, file)
         return file
 

@@ -7,16 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Annotated, Any, Generic, Literal, TypeVar, get_args
+from typing import Annotated, Any, Generic, Literal, Self, TypeVar, get_args
 from uuid import uuid4
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from pipeline.units import Bytes, Pixels
 
 
 class Noun(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+N = TypeVar("N", bound=Noun)
 
 
 def now() -> datetime:
@@ -39,13 +42,24 @@ class Limits(Noun):
     )
     requests_per_minute: int = Field(default=6000, ge=1)
     fetches: int = Field(default=16, ge=1, description="Files that are got from URLs at the same time.")
-    min_file_size: Bytes = Field(
-        default=0, ge=0, description="Smallest file, in bytes; an empty one is always refused."
-    )
+    min_file_size: Bytes = Field(default=0, ge=0, description="Smallest file, in bytes.")
     max_storage: Bytes | None = Field(
         default=None, ge=0, description="Most bytes its files may have together; left out, no limit."
     )
     max_files: int | None = Field(default=None, ge=0, description="Most files it may have; left out, no limit.")
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        return _in_order(self, ("min_file_size", "max_file_size"))
+
+
+def _in_order(noun: N, *pairs: tuple[str, str]) -> N:
+    """The noun, unless a limit from below lies above its limit from above."""
+    for lower, upper in pairs:
+        least, most = getattr(noun, lower), getattr(noun, upper)
+        if least is not None and most is not None and least > most:
+            raise ValueError(f"`{lower}` is more than `{upper}`, so that nothing can come in")
+    return noun
 
 
 class PictureLimits(Noun):
@@ -68,6 +82,11 @@ class Route(PictureLimits):
     storage: str | None = None
     flow: str | None = None
     webhook: str | None = None
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        sides = ("size", "width", "height", "pixels")
+        return _in_order(self, *((f"min_{side}", f"max_{side}") for side in sides))
 
 
 HookEvent = Literal["file.uploaded", "file.stored", "file.deleted", "file.infected", "run.completed", "run.failed"]

@@ -183,6 +183,52 @@ projects: {demo: {id: x, allowed_types: [image]}, "a b": {}}
     ]
 
 
+def test_limits_that_nothing_can_keep_to() -> None:
+    text = """
+projects:
+  demo:
+    limits: {min_file_size: 2MB, max_file_size: 1MB}
+    routes:
+      thin: {min_width: 100, max_width: 99}
+      fine: {min_width: 100, max_width: 100, min_size: 1KB, max_size: 1KB}
+      thick: {min_pixels: 2MP, max_pixels: 1MP}
+      none: {max_height: 0}
+"""
+    nothing = "so that nothing can come in."
+    assert complaints(text) == [
+        f"s.yaml:4:13 VALUE_INVALID `limits`: `min_file_size` is more than `max_file_size`, {nothing}",
+        f"s.yaml:6:13 VALUE_INVALID `thin`: `min_width` is more than `max_width`, {nothing}",
+        f"s.yaml:8:14 VALUE_INVALID `thick`: `min_pixels` is more than `max_pixels`, {nothing}",
+        "s.yaml:9:26 VALUE_INVALID `max_height` should be greater than or equal to 1.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("scanner", "sound"),
+    [
+        ("tcp://127.0.0.1:3310", True),
+        ("tcp://[::1]:3310", True),
+        ("tcp://clamd:3310", True),
+        ("unix:///run/clamav/clamd.ctl", True),
+        ("tcp://clamd", False),
+        ("/run/clamav/clamd.ctl", False),
+        ("unix://run/clamd", False),
+        ("http://clamd:3310", False),
+    ],
+)
+def test_where_a_scanner_listens(scanner: str, sound: bool) -> None:
+    text = f'scanner: "{scanner}"\nprojects: {{demo: {{scan: true}}}}\n'
+    assert (complaints(text) == []) is sound
+
+
+def test_a_project_that_is_to_be_scanned_needs_a_scanner() -> None:
+    assert complaints("projects:\n  demo: {scan: true}\n") == [
+        "s.yaml:2:16 SCANNER_MISSING There is no virus scanner to scan files. "
+        "Set `scanner` to where clamd listens, such as unix:///run/clamav/clamd.ctl."
+    ]
+    assert complaints("projects:\n  demo: {scan: true}\n", {"SAFELIGHT_SCANNER": "tcp://127.0.0.1:3310"}) == []
+
+
 def test_unknown_storages() -> None:
     text = """
 storages: {default: "file:///a", media: "file:///b"}

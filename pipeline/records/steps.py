@@ -26,7 +26,8 @@ NODES_LUA = """
 local function take_nodes()
   local nodes = {}
   for i = 1, tonumber(take()) do
-    nodes[i] = {name = take(), status = take(), text = take(), event = take(), facts = take()}
+    nodes[i] = {name = take(), type = take(), status = take(), ms = take(), text = take(), event = take(),
+      facts = take()}
   end
   return nodes
 end
@@ -40,7 +41,7 @@ local function merge(run, nodes, at)
   redis.call('HSET', key, unpack(fields))
   for i, node in ipairs(nodes) do
     local news = not known[i] or cjson.decode(known[i]).status ~= node.status
-    if news then series.node(node.text) end
+    if news then series.node(node.type, node.status, node.ms) end
     if news and node.event ~= '' then emit(node.event, run.project, run.id, at, node.facts) end
   end
 end
@@ -317,10 +318,13 @@ def fail_arguments(
 
 def node_arguments(states: Mapping[str, NodeState]) -> list[Argument]:
     """Node states as `take_nodes` of the scripts takes them."""
-    return flat(
-        (name, state.status, state.model_dump_json(), NODE_EVENTS.get(state.status, ""), _node_facts(name, state))
-        for name, state in states.items()
-    )
+    return flat(_node_row(name, state) for name, state in states.items())
+
+
+def _node_row(name: str, state: NodeState) -> Sequence[Argument]:
+    ms = "" if state.ms is None else state.ms
+    told = (state.model_dump_json(), NODE_EVENTS.get(state.status, ""), _node_facts(name, state))
+    return (name, state.type, state.status, ms, *told)
 
 
 def _node_facts(name: str, state: NodeState) -> bytes:

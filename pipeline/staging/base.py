@@ -61,7 +61,7 @@ class Staging(Protocol):
 
         `final` says that `promote` follows at once in this process, so that nothing need survive it before then.
         Raises `OffsetMismatch` when `offset` is not where the staged bytes end, and what `check` does; whoever wakes up
-        behind a check that it passed harms none of the bytes that somebody else has appended since.
+        behind a check that it passed takes nothing away of what somebody else has appended since.
         """
         ...
 

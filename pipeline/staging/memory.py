@@ -7,7 +7,7 @@ from datetime import datetime
 
 from pipeline.errors import OffsetMismatch
 from pipeline.model import Upload
-from pipeline.staging.base import Check, Staged, unchecked
+from pipeline.staging.base import Check, Staged, passes, unchecked
 from pipeline.storage.base import STAGING
 from pipeline.storage.memory import Kept, MemoryStorage
 
@@ -34,8 +34,9 @@ class MemoryStaging:
             async for chunk in chunks:
                 body += chunk
         finally:
-            check()
-            self._keep(_whole(upload), bytes(body))
+            if passes(check) and len(body) > await self.offset(upload):
+                self._keep(_whole(upload), bytes(body))
+        check()
         return len(body)
 
     async def offset(self, upload: Upload) -> int:

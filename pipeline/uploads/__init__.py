@@ -11,6 +11,7 @@ from pipeline.uploads.progress import Progress
 from pipeline.uploads.tickets import Tickets
 from pipeline.uploads.verbs import Uploads
 from pipeline.uploads.vetting import Vetting
+from pipeline.uploads.writing import Writing
 
 __all__ = [
     "Becoming",
@@ -24,4 +25,5 @@ __all__ = [
     "Tickets",
     "Uploads",
     "Vetting",
+    "Writing",
 ]

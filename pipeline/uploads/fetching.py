@@ -154,7 +154,7 @@ def serves(fetch: Fetch, file: File) -> bool:
     intake = fetch.intake
     kept = file.stored_at is not None or intake.store is False
     small = intake.max_size is None or file.size <= intake.max_size
-    alike = (file.project, file.private) == (fetch.project, intake.private)
+    alike = (file.project, file.private, file.route) == (fetch.project, intake.private, intake.route)
     return alike and kept and small and file.run is None and allowed(file.mime, intake.types)
 
 

@@ -28,6 +28,7 @@ from pipeline.uploads.checking import Checksum, checked
 from pipeline.uploads.holds import Hold, Holds
 from pipeline.uploads.opening import Opening
 from pipeline.uploads.verbs import Uploads
+from pipeline.uploads.writing import Writing
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,7 @@ class Growing:
         opening: Opening,
         holds: Holds,
         uploads: Uploads,
+        writing: Writing,
         folder: Path,
     ) -> None:
         self._records = records
@@ -72,6 +74,7 @@ class Growing:
         self._opening = opening
         self._holds = holds
         self._uploads = uploads
+        self._writing = writing
         self._folder = folder
 
     async def begin(self, grant: Grant, intake: Intake, *, piece: bool = False) -> Upload:
@@ -97,7 +100,7 @@ class Growing:
         try:
             await self._opening.found(grant, id)
             async with self._holds.of(id):
-                upload = await self._uploads.get(grant, id)
+                upload = await self._writing.get(grant, id)
                 return await self._completed(grant, upload) if settle else Grown(upload)
         except UploadNotFound:
             return await self._ended(grant, id)
@@ -113,7 +116,7 @@ class Growing:
         try:
             await self._opening.found(grant, id)
             async with self._holds.of(id) as hold:
-                upload = await self._uploads.growing(grant, id, stretch.offset)
+                upload = await self._writing.growing(grant, id, stretch.offset)
                 upload = await self._sized(grant, upload, stretch)
                 return await self._extended(hold, grant, upload, stretch, chunks)
         except UploadNotFound:
@@ -130,7 +133,7 @@ class Growing:
                 await turns.enter_async_context(self._holds.of(id))
             pieces = {id: await self._piece(grant, id) for id in set(ids)}
             for piece in pieces.values():
-                await self._uploads.set_aside(piece)
+                await self._writing.set_aside(piece)
             size = sum(pieces[id].offset for id in ids)
             joined = self._read([pieces[id] for id in ids])
             return await self._uploads.accept(grant, intake.model_copy(update={"declared_size": size}), joined)
@@ -162,7 +165,7 @@ class Growing:
         final = whole and not upload.piece
         async with self._checked(chunks, stretch.checksum, rules, stretch.offset, length, hold) as proven:
             arrival = Arrival(proven, rules, stretch.offset)
-            upload = await self._uploads.write(hold, upload, arrival, final=final)
+            upload = await self._writing.write(hold, upload, arrival, final=final)
         return await self._completed(grant, upload, stretch.last, arrival)
 
     async def _completed(
@@ -176,7 +179,7 @@ class Growing:
             return Grown(upload)
         if known is None:
             upload = _declared(upload, await self._records.uploads.declare(upload.id, upload.offset))
-        return Grown(upload, await settled(self._uploads.become(grant, upload, arrival)))
+        return Grown(upload, await settled(self._writing.become(grant, upload, arrival)))
 
     @contextlib.asynccontextmanager
     async def _checked(
@@ -223,7 +226,7 @@ class Growing:
 
     async def _piece(self, grant: Grant, id: str) -> Upload:
         try:
-            upload = await self._uploads.get(grant, id)
+            upload = await self._writing.get(grant, id)
         except (UploadNotFound, UploadExpired) as fault:
             raise PieceInvalid(id=id, reason="it is not there") from fault
         if not upload.piece:

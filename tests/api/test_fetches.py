@@ -173,6 +173,17 @@ async def test_run_of_a_url_that_is_no_picture(house: House, worker: Worker, ser
     assert (run["status"], run["error"]["code"], run["error"]["node"]) == ("failed", "TYPE_NOT_ALLOWED", "photo")
 
 
+async def test_page_without_a_key(house: House, worker: Worker, server: Outside) -> None:
+    server.answers["/page.jpg"] = fixed(200, photo())
+    page: dict[str, Any] = {"key": None, "headers": {"X-Public-Key": "insidepublic"}}
+    fetch = await house.json("POST", f"{FETCHES}?wait=30", 200, json={"url": f"{server.url}/page.jpg"}, **page)
+    assert fetch["status"] == "success"
+    assert (await house.json("GET", f"{FETCHES}/{fetch['id']}", **page))["file"]["name"] == "page.jpg"
+    ask = {"url": f"{server.url}/page.jpg", "flow": "tiny"}  # the project speaks of no flow
+    await house.problem("POST", FETCHES, 404, "FLOW_NOT_FOUND", json=ask, **page)
+    await house.problem("POST", FETCHES, 401, "KEY_REQUIRED", json=ask, key=None)
+
+
 @pytest.mark.parametrize(
     ("url", "code"),
     [

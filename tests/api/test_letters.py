@@ -100,6 +100,17 @@ async def test_letters_are_settled_some_by_filter_or_all(house: House) -> None:
     assert await house.core.records.letters.count() == 0
 
 
+async def test_letters_that_are_named_are_retried_and_no_others(house: House) -> None:
+    first, second, third = await given_up(house), await given_up(house), await given_up(house)
+    assert await house.json("POST", "/v1/dead-letters/retry", json={"runs": [first, third, first]}) == {"count": 2}
+    assert await listed(house) == [second]
+    standing = [(run["status"], run["attempt"]) for run in [await house.json("GET", f"/v1/runs/{id}") for id in
+                (first, second, third)]]  # fmt: skip
+    assert standing == [("queued", 2), ("failed", 1), ("queued", 2)]
+    await house.problem("POST", "/v1/dead-letters/retry", 404, "LETTER_NOT_FOUND", json={"runs": [second, first]})
+    assert await listed(house) == [second]
+
+
 async def test_a_letter_is_kept_for_its_time(house: House) -> None:
     id = await given_up(house)
     letters = house.core.records.letters

@@ -136,7 +136,7 @@ async def test_every_end_of_an_upload_is_counted_once(house: House) -> None:
     due = datetime.now(UTC) + timedelta(days=400)
     assert sorted(await asyncio.gather(*(uploads.expire(late, due) for _ in range(3)))) == [False, False, True]
     longer = await begun(house, size=3)
-    await house.problem("PATCH", f"/v1/uploads/{longer}", 413, "BODY_TOO_LONG", data=b"four", headers=send)
+    await house.problem("PATCH", f"/v1/uploads/{longer}", 400, "BODY_TOO_LONG", data=b"four", headers=send)
     await house.problem("POST", "/v1/uploads", 413, "FILE_TOO_LARGE", json={"name": "a", "size": 10**15})
     samples = await scraped(house)
     outcomes = {dict(labels)["outcome"]: number for (name, labels), number in samples.items()

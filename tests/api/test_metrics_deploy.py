@@ -18,7 +18,8 @@ from pipeline.api.metrics import COUNTERS, HISTOGRAMS, Everywhere, Metrics
 from pipeline.cli import app
 from pipeline.describe import every_error
 from pipeline.model import WorkerBeat, now
-from pipeline.records.series import Depth, Tally
+from pipeline.records.series import Depth
+from pipeline.records.tallies import Tally
 from pipeline.settings import Settings, load_settings
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
@@ -35,7 +36,7 @@ def labels() -> dict[str, set[str]]:
     counted.update({(word, "x", place): 1 for _, word, _, _ in HISTOGRAMS for place in ("3", "us")})
     none = dict.fromkeys(("queued", "running", "waiting"), 0)
     beat = WorkerBeat(id="w", host="h", pid=1, version="1", queues=("default",), slots=1, started_at=now())
-    found = Everywhere(counted, [Depth("default", 0, 0, False, none, none)], {"w": True}, [beat], 0, 0)
+    found = Everywhere(counted, [Depth("default", 0, 0, False, none, none)], {"w": True}, [beat], 0, 0, 0)
     metrics = Metrics()
     metrics.requests.labels("GET", "/", 200).inc()
     metrics.request_seconds.labels("GET", "/").observe(0.1)

@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import pytest
 
-from pipeline.errors import OffsetMismatch
+from pipeline.errors import OffsetMismatch, UploadTakenOver
 from pipeline.model import Intake, Upload, new_id, now
 from pipeline.staging import STAGINGS, Staging, staging_for
 from pipeline.storage import STORAGES, LocalStorage, MemoryStorage, S3Storage, Storage, open_storage
@@ -141,6 +141,62 @@ async def test_a_cut_in_the_last_append_keeps_what_came(staging: Staging, elsewh
     with pytest.raises(ConnectionResetError):
         await staging.append(upload, 0, cut_off(noise(6 * MIB)), final=True)
     assert await elsewhere.offset(upload) == 6 * MIB
+
+
+class Turn:
+    """A turn at writing that can be lost."""
+
+    def __init__(self) -> None:
+        self.lost = False
+
+    def check(self) -> None:
+        if self.lost:
+            raise UploadTakenOver(id="this")
+
+
+@pytest.mark.parametrize("length", [100, 6 * MIB])
+async def test_who_has_lost_his_turn_writes_nothing_more(
+    staging: Staging, elsewhere: Staging, upload: Upload, length: int
+) -> None:
+    turn = Turn()
+
+    async def chunks() -> AsyncIterator[bytes]:
+        yield noise(length)
+        turn.lost = True
+        yield noise(length)
+
+    await staging.append(upload, 0, pieces(b"before"))
+    with pytest.raises(UploadTakenOver):
+        await staging.append(upload, 6, chunks(), check=turn.check)
+    kept = await elsewhere.offset(upload)
+    assert 6 <= kept <= 6 + length  # what was under way, never what came after
+    with pytest.raises((UploadTakenOver, ConnectionResetError)):
+        await staging.append(upload, kept, cut_off(noise(length)), check=turn.check)
+    assert await elsewhere.offset(upload) == kept
+
+
+@pytest.mark.parametrize("length", [100, 6 * MIB])
+async def test_who_wakes_too_late_takes_nothing_away(
+    storage: Storage, staging: Staging, elsewhere: Staging, upload: Upload, length: int
+) -> None:
+    """It had passed its check, and writes when somebody else has gone on from where the bytes ended."""
+    arrived, woken = asyncio.Event(), asyncio.Event()
+
+    async def stalls() -> AsyncIterator[bytes]:
+        arrived.set()
+        await woken.wait()
+        yield b"late"
+
+    await staging.append(upload, 0, pieces(b"before"))
+    late = asyncio.create_task(staging.append(upload, 6, stalls()))
+    await arrived.wait()
+    await elsewhere.append(upload, 6, pieces(noise(length)))
+    woken.set()
+    await asyncio.wait([late])
+    assert await elsewhere.offset(upload) == 6 + length
+    await elsewhere.append(upload, 6 + length, pieces(b"end"))
+    await elsewhere.promote(upload, TYPE)
+    assert await bytes_of(storage, upload.key) == b"before" + noise(length) + b"end"
 
 
 async def test_any_process_takes_the_next_append_and_the_promotion(

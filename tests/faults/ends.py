@@ -28,7 +28,7 @@ AT_ONCE = 16
 
 async def until_told(core: Core, run: Run, type: str, times: int = 1, node: str | None = None) -> Event:
     """The event of that type, and of that node, that is told of the run for the `times`-th time."""
-    async with asyncio.timeout(60), aclosing(core.events.follow(run.project, run.id, "0")) as events:
+    async with asyncio.timeout(120), aclosing(core.events.follow(run.project, run.id, "0")) as events:
         async for event in events:
             if event is not None and event.type == type and node in (None, event.facts.get("node")):
                 times -= 1

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from pipeline.core import Core
-from pipeline.model import File, Grant, Intake, Run
+from pipeline.model import ENDED, File, Grant, Intake, Run
 from pipeline.settings import Settings
 from tests.faults.ground import (
     Program,
@@ -108,7 +108,7 @@ async def until_drawing(core: Core, run: Run, times: int = 1) -> None:
 
 
 async def artist(program: Program) -> int:
-    """The child that draws, when it is the only one that does."""
+    """The child that draws, when all are warm and it is the only one that does."""
     async with asyncio.timeout(20):
         before = {child: cpu_of(child) for child in children_of(program.pid)}
         while True:
@@ -116,6 +116,17 @@ async def artist(program: Program) -> int:
             for child in children_of(program.pid):
                 if cpu_of(child) - before.get(child, cpu_of(child)) > BUSY:
                     return child
+
+
+async def crash_until_over(core: Core, program: Program, run: Run) -> None:
+    """Whatever child draws the run, which nothing but the start of a new child goes on beside, crashes."""
+    before = {child: cpu_of(child) for child in children_of(program.pid)}
+    async with asyncio.timeout(40):
+        while (await core.records.runs.get(run.id)).status not in ENDED:
+            for child in children_of(program.pid):
+                if cpu_of(child) - before.setdefault(child, cpu_of(child)) > BUSY:
+                    os.kill(child, signal.SIGSEGV)
+            await asyncio.sleep(0.02)
 
 
 # What becomes of it
@@ -164,7 +175,7 @@ async def test_a_child_that_segfaults_at_every_try_costs_its_own_run(
     for one in beside:
         await core.runs.wait(grant, one.id, 20)
     await until_drawing(core, run, 2)
-    os.kill(await artist(program), signal.SIGSEGV)
+    await crash_until_over(core, program, run)
     failed = await fates(core, grant, program, run, beside, photo)
     assert failed.error is not None and failed.error.code == "IMAGE_CRASHED"
     assert failed.error.message.endswith(f"(exit code {-signal.SIGSEGV}).")

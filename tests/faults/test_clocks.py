@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import subprocess
 import time
 from collections.abc import AsyncIterator
@@ -85,7 +86,7 @@ async def core(settings: Settings) -> AsyncIterator[Core]:
 
 @pytest.fixture
 async def large(core: Core, grant: Grant) -> File:
-    return await core.uploads.accept(grant, Intake(name="noise.jpg"), once(noisy(2250, 1500)))
+    return await core.uploads.accept(grant, Intake(name="noise.jpg"), once(noisy(2100, 1400)))
 
 
 @pytest.fixture
@@ -140,22 +141,30 @@ async def test_leases_hold_and_runs_end_once_in_order(
 
 @pytest.mark.parametrize("sign", [1, -1], ids=["the lost one ahead", "the heir ahead"])
 async def test_a_lost_worker_is_found_lost_when_its_lease_is_over(
-    core: Core, settings: Settings, faked: str, grant: Grant, large: File, sign: int
+    core: Core, pair: tuple[Program, Program], grant: Grant, large: File, sign: int
 ) -> None:
-    async with AsyncExitStack() as stack:
-        lost = await stack.enter_async_context(worker(settings, **told_later(faked, sign * SKEW)))
-        run = await core.runs.start(grant, "slow", {"photo": [large.id]}, {"effort": 4})
-        await until_begun(core, run)
-        heir = await stack.enter_async_context(worker(settings, **told_later(faked, -sign * SKEW)))
-        await until_both(core)
-        lost.kill()
-        killed = time.time()
-        await until_over(core)
-        waited = at([event for event in await every_event(core, run.id) if event.type == "run.started"][1]) - killed
-        # The lease was renewed at the latest a third of it before.
-        assert LEASE * 0.6 < waited < LEASE + LATE
-        await each_ended_once(core, {run.id})
-        await heir.stop()
+    lost, heir = pair[::sign]
+    heir.program.send_signal(signal.SIGSTOP)  # so that it is the other one's run
+    await until_nobody_waits(core, heir)
+    run = await core.runs.start(grant, "slow", {"photo": [large.id]}, {"effort": 2})
+    await until_begun(core, run)
+    heir.program.send_signal(signal.SIGCONT)
+    lost.kill()
+    killed = time.time()
+    await until_over(core)
+    waited = at([event for event in await every_event(core, run.id) if event.type == "run.started"][1]) - killed
+    # The lease was renewed at the latest a third of it before.
+    assert LEASE * 0.6 < waited < LEASE + LATE
+    await each_ended_once(core, {run.id})
+    await heir.stop()
+
+
+async def until_nobody_waits(core: Core, program: Program) -> None:
+    """Return when a worker that was stopped is handed nothing any more."""
+    (id,) = [beat.id for beat in await core.records.workers.list() if beat.pid == program.pid]
+    async with asyncio.timeout(30):
+        while await core.redis.exists(f"safelight:offer:{id}"):
+            await asyncio.sleep(0.05)
 
 
 async def until_begun(core: Core, run: Run) -> None:
@@ -217,6 +226,7 @@ async def test_a_tick_starts_its_flow_once_and_not_before(
         for name in ("one", "two", "three"):
             await core.flows.put(name, EVERY_MINUTE.replace("PHOTO", photo.id))
         programs = await stack.enter_async_context(skewed(settings, faked, base))
+        await until_known(core, 3)
         tick = datetime.fromtimestamp((time.time() + base) // 60 * 60 + 60, UTC)
         await asyncio.sleep(tick.timestamp() - time.time() - base + 10)  # two looks of each worker beyond it
         await until_over(core)
@@ -228,3 +238,10 @@ async def test_a_tick_starts_its_flow_once_and_not_before(
             assert tick.timestamp() <= queued < tick.timestamp() + 5 + LATE
         for program in programs:
             await program.stop()
+
+
+async def until_known(core: Core, number: int) -> None:
+    """Return when workers have seen so many schedules, whose ticks count from then on."""
+    async with asyncio.timeout(60):
+        while len(await core.records.schedules.ticks()) < number:
+            await asyncio.sleep(0.05)

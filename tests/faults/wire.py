@@ -35,13 +35,12 @@ class Wire:
         self._dial = dial
         self._moment: Moment | None = moment
         self._awaited: Line | None = None
-        self._lines: set[Line] = set()
         self._acts: set[asyncio.Task[None]] = set()
         self._held, self._goes_on = asyncio.Event(), asyncio.Event()
 
     async def until_held(self) -> None:
         """Return once the line has stopped."""
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(120):
             await self._held.wait()
 
     def go_on(self) -> None:
@@ -54,7 +53,6 @@ class Wire:
         assert act is not None
         self._acts.add(act)
         line = Line(reader, writer, *await self._dial())
-        self._lines.add(line)
         try:
             with suppress(ConnectionError):
                 await asyncio.gather(self._carry_there(line), self._carry_back(line))
@@ -62,7 +60,6 @@ class Wire:
             pass
         finally:
             line.cut()
-            self._lines.discard(line)
             self._acts.discard(act)
 
     async def close(self) -> None:

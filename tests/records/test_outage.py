@@ -23,7 +23,7 @@ from pipeline.records.queue import Slip
 from pipeline.records.retention import EndedRun
 from pipeline.records.schedules import Ticks
 from pipeline.records.sweeps import Swept
-from tests.records.nouns import PREFIX, a_file, a_run, an_upload, keys, logged, moment, states
+from tests.records.nouns import PREFIX, a_file, a_run, an_upload, keys, logged, moment, outcome, states
 from tests.records.test_workers import a_beat
 
 
@@ -312,6 +312,26 @@ async def test_a_full_server_refuses_whole_steps(server: Server, own_redis: Redi
     assert await records.uploads.delete(upload.id)
     await own_redis.config_set("maxmemory", 0)
     assert await records.runs.commit(run.id, 1, {}, [], [], moment(2))
+
+
+async def test_charts_survive_a_restart_whether_or_not_somebody_had_read_them(server: Server, own_redis: Redis) -> None:
+    records = Records(own_redis, PREFIX)
+    for read in (True, False):
+        run = a_run()
+        await records.runs.create(run)
+        await records.runs.start(run.id, 1, moment(1))
+        await records.runs.commit(run.id, 1, states("completed", ms=2), [], [], moment(2), stored=0.003)
+        if read:
+            await records.series.book()
+    server.stop()
+    server.start()
+    async with asyncio.timeout(20):
+        while await outcome(records.check()) is RecordsUnavailable:  # it reads its file first
+            await asyncio.sleep(0.01)
+    totals, (last, _) = await records.series.totals(), await records.series.last(5)
+    assert totals.by("runs") == last.by("runs") == {("thumb", "completed"): 2}
+    assert [last.durations(name, "default").count for name in ("wait", "run", "store")] == [2, 2, 2]
+    assert (await records.series.depths())[0].counts == {"queued": 0, "running": 0, "waiting": 0}
 
 
 async def test_a_full_server_tells_what_was_counted_before_and_loses_nothing(server: Server, own_redis: Redis) -> None:

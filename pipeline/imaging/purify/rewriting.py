@@ -2,7 +2,7 @@
 
 An own writer over expat and not a library: py-svg-hush keeps links to other files of the same host, lets `image-set` of
 a style name any host, takes `href` from `textPath` and does not come to an end with deeply nested groups; svg-sanitize
-calls itself a prototype. See decision 10.
+calls itself a prototype (docs/decisions/0011-svg-is-written-anew.md).
 """
 
 from __future__ import annotations

@@ -47,7 +47,9 @@ def _data(message: Message) -> Mapping[str, Any]:
 
 def _file(message: Message, file: File) -> Mapping[str, Any]:
     told = file.model_dump(mode="json", exclude={"storage", "key", "hook"})
-    there = message.type != "file.deleted"
+    if message.type == "file.infected":
+        told["signature"] = message.facts.get("signature")
+    there = message.type not in ("file.deleted", "file.infected")
     return told | {"url": _url(message, file) if there else None}
 
 

@@ -30,7 +30,7 @@ def _plain(given: Any) -> Any:
     return int(given) if isinstance(given, str) and given.isascii() and given.isdigit() else given
 
 
-Size = Annotated[Bytes, BeforeValidator(_plain)]
+Size = Annotated[Bytes, Field(ge=0, le=LARGEST), BeforeValidator(_plain)]
 Moment = Annotated[datetime, AfterValidator(_aware)]
 Text = Annotated[str, Field(min_length=1, max_length=LABEL_LENGTH)]
 
@@ -46,8 +46,8 @@ class Filters(Ask):
     name: Text | None = Field(default=None, description="Is named so, without regard to case.")
     prefix: Text | None = Field(default=None, description="How its name begins.")
     search: Text | None = Field(default=None, description="What its name has in it.")
-    min_size: Size | None = Field(default=None, ge=0, le=LARGEST, description="Bytes.")
-    max_size: Size | None = Field(default=None, ge=0, le=LARGEST, description="Bytes.")
+    min_size: Size | None = Field(default=None, description="Bytes.")
+    max_size: Size | None = Field(default=None, description="Bytes.")
     since: Moment | None = Field(default=None, description="Was created then or later.")
     before: Moment | None = Field(default=None, description="Was created earlier.")
     stored: bool | None = None
@@ -92,7 +92,7 @@ class FoldersQuery(Paging):
     folder: str = Field(default="/", max_length=LABEL_LENGTH, description="Whose folders.")
 
 
-class CountShape(Shape):
+class FileCountShape(Shape):
     """How many files there are."""
 
     count: int
@@ -142,7 +142,7 @@ async def listed(call: Call) -> web.Response:
 
 async def counted(call: Call) -> web.Response:
     count, exact = await call.core.records.files.count(call.project, call.query(Filters).query())
-    return answer(CountShape(count=count, exact=exact))
+    return answer(FileCountShape(count=count, exact=exact))
 
 
 async def doubles(call: Call) -> web.Response:
@@ -190,7 +190,7 @@ ENDPOINTS: Sequence[Endpoint] = (
         act=counted,
         tag="files",
         query=Filters,
-        answers={200: CountShape},
+        answers={200: FileCountShape},
         errors=FILTERED[1:],
     ),
     Endpoint(

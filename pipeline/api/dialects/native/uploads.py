@@ -44,7 +44,7 @@ from pipeline.errors import (
     UploadNotFound,
 )
 from pipeline.model import Follow, Intake, Upload, now
-from pipeline.uploads.verbs import REFUSALS, RESUMABLE
+from pipeline.uploads.writing import REFUSALS, RESUMABLE
 
 HIGHEST_OFFSET = 2**53
 GOES_ON = (*RESUMABLE, PartsMissing, PartSizeWrong, UploadNotFound, UploadExpired, UploadBusy)

@@ -14,18 +14,36 @@ from pipeline.api.endpoint import Call
 from pipeline.errors import (
     BodyTooLong,
     BodyTypeUnsupported,
+    ChecksumMismatch,
+    ChecksumUnknown,
     KeyRequired,
     OffsetMismatch,
+    PieceInvalid,
     RequestInvalid,
     SafelightError,
     SizeInconsistent,
+    UploadExpired,
     UploadJoined,
     UploadNotFound,
+    UploadWayWrong,
 )
 from pipeline.model import File, Intake
 from pipeline.uploads.growing import Grown, Stretch
 
 BYTES = "application/offset+octet-stream"
+
+GOES_ON = (
+    ChecksumMismatch,
+    ChecksumUnknown,
+    OffsetMismatch,
+    PieceInvalid,
+    RequestInvalid,
+    SizeInconsistent,
+    UploadExpired,
+    UploadNotFound,
+    UploadWayWrong,
+)
+"""Errors of a request after which the upload is what it was."""
 
 T = TypeVar("T")
 
@@ -132,15 +150,13 @@ async def _body(call: Call) -> AsyncIterator[bytes]:
 
 
 async def counted(call: Call, arriving: Coroutine[Any, Any, T]) -> T:
-    """Count how an upload ended, if it did."""
-    outcome = "cut"
+    """Count an upload that ended: as a file, or by an error after which nothing of it is left."""
     try:
         made = await arriving
-        outcome = "accepted" if isinstance(made, File) or (isinstance(made, Grown) and made.file) else ""
-        return made
     except SafelightError as error:
-        outcome = error.code
+        if not error.retryable and not isinstance(error, GOES_ON):
+            call.metrics.uploads.labels("tus", error.code).inc()
         raise
-    finally:
-        if outcome:
-            call.metrics.uploads.labels("tus", outcome).inc()
+    if isinstance(made, File) or (isinstance(made, Grown) and made.file and not made.before):
+        call.metrics.uploads.labels("tus", "accepted").inc()
+    return made

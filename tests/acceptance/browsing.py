@@ -1,0 +1,81 @@
+"""A page with real upload clients from npm, in a real headless Chromium."""
+
+from __future__ import annotations
+
+import fcntl
+import shutil
+import subprocess
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import cache
+from pathlib import Path
+
+from aiohttp import web
+from playwright.async_api import Browser, Page, async_playwright
+
+CLIENTS = Path(__file__).with_name("clients")
+CACHE = Path(__file__).parents[2] / ".clients"
+CHROMIUM = "/usr/bin/chromium"
+PAGE = "<!doctype html><meta charset=utf-8><title>{name}</title><input type=file><script src={name}.js></script>"
+FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-features=LocalNetworkAccessChecks")
+
+
+@cache
+def bundle(name: str) -> str:
+    """What `clients/<name>.js` becomes with all that it imports; npm is asked once for each list of packages."""
+    CACHE.mkdir(exist_ok=True)
+    with (CACHE / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        wanted, installed = CLIENTS / "package.json", CACHE / "package.json"
+        if not installed.exists() or installed.read_text() != wanted.read_text():
+            shutil.copyfile(wanted, CACHE / "wanted.json")
+            draft = CACHE / "draft"
+            shutil.rmtree(draft, ignore_errors=True)
+            draft.mkdir()
+            shutil.copyfile(wanted, draft / "package.json")
+            _run("npm", "install", "--no-audit", "--no-fund", "--silent", "--prefix", str(draft))
+            shutil.rmtree(CACHE / "node_modules", ignore_errors=True)
+            (draft / "node_modules").rename(CACHE / "node_modules")
+            (draft / "package.json").rename(installed)
+        source = CACHE / f"{name}.js"
+        shutil.copyfile(CLIENTS / f"{name}.js", source)  # beside its packages, where esbuild looks for them
+        esbuild = CACHE / "node_modules" / ".bin" / "esbuild"
+        command = (str(esbuild), str(source), "--bundle", "--format=iife", "--log-level=error")
+        return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+
+
+def _run(*command: str) -> None:
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+
+
+@asynccontextmanager
+async def running_chromium() -> AsyncIterator[Browser]:
+    async with async_playwright() as driver:
+        browser = await driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        await browser.close()
+
+
+@asynccontextmanager
+async def open_page(browser: Browser, name: str) -> AsyncIterator[Page]:
+    """A page of an origin of its own, nothing stored yet, that has run the bundle `name`."""
+    app = web.Application()
+    texts = {"/": (PAGE.format(name=name), "text/html"), f"/{name}.js": (bundle(name), "text/javascript")}
+
+    async def answer(request: web.Request) -> web.Response:
+        text, kind = texts.get(request.path, ("", "text/plain"))
+        return web.Response(text=text, content_type=kind)
+
+    app.router.add_get("/{any:.*}", answer)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    context = await browser.new_context()
+    try:
+        page = await context.new_page()
+        await page.goto(f"http://127.0.0.1:{site.port}/")
+        yield page
+    finally:
+        await context.close()
+        await runner.cleanup()
