@@ -225,10 +225,10 @@ class Ring:
     def ring(self) -> None:
         self._rung.set()
 
-    async def wait(self, seconds: float = LOOK_AGAIN) -> None:
-        """Return when it is time to look, at the latest after `seconds`."""
+    async def wait(self, seconds: float | None = None) -> None:
+        """Return when it is time to look, at the latest after `seconds`, or `LOOK_AGAIN`."""
         with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(LOOK_AGAIN if seconds is None else seconds):
                 await self._rung.wait()
         self._rung.clear()
 

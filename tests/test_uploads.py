@@ -81,14 +81,15 @@ async def grant(core: Core, redis: Redis) -> AsyncIterator[Grant]:
 
 
 async def left_behind(core: Core, redis: Redis) -> tuple[list[str], list[str]]:
-    """Files of the data folder or the memory storage, and keys in Redis, events and locks aside."""
+    """Files of the data folder or the memory storage, and keys in Redis, events and counts aside."""
     storage = core.storages["default"]
     if isinstance(storage, MemoryStorage):
         files = list(storage.kept)
     else:
         files = [str(path) for path in core.settings.data_dir.rglob("*") if path.is_file()]
     keys = [key.decode() for key in await redis.keys("safelight:*")]
-    return files, [key for key in keys if not key.startswith(("safelight:events:", "safelight:subject:"))]
+    told = ("safelight:events:", "safelight:subject:", "safelight:series:")
+    return files, [key for key in keys if not key.startswith(told)]
 
 
 @pytest.fixture(autouse=True)

@@ -127,12 +127,14 @@ class Worker:
             with contextlib.suppress(SafelightError):
                 await beat()  # so that whoever holds a job is known
             reading = [reader.main() for reader in readers]
-            shared = (Chores(self._core).work(), Dispatcher(self._core).work())
+            dispatcher = Dispatcher(self._core)
+            shared = (Chores(self._core).work(), dispatcher.work())
             async with _beside(*reading, self._every(BEAT, beat), *shared):
                 log.info("worker_started", worker=self._id, queues=self._queues, slots=self._slots)
                 await stopping.wait()
                 log.info("worker_stopping", worker=self._id, running=len(self._jobs.running))
                 await asyncio.gather(*(reader.stop(settings.grace) for reader in readers))
+            await dispatcher.leave()
         with contextlib.suppress(SafelightError):
             await self._core.records.workers.leave(self._id)
         await self._traces.close()

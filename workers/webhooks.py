@@ -11,7 +11,6 @@ from typing import Any
 import structlog
 from arq import Retry
 
-from pipeline.acts import settled
 from pipeline.core import Core
 from pipeline.errors import RecordsUnavailable, SafelightError
 from pipeline.model import new_id
@@ -34,13 +33,14 @@ class Dispatcher:
 
     async def work(self) -> None:
         """Take part for ever; nothing that happens ends the worker."""
-        try:
-            while True:
-                pause = await self._taken_part()
-                await asyncio.sleep(pause)
-        finally:
-            with contextlib.suppress(SafelightError):
-                await settled(self._core.records.outgoing.resign(self._me))
+        while True:
+            pause = await self._taken_part()
+            await asyncio.sleep(pause)
+
+    async def leave(self) -> None:
+        """Let another take over at once; to be called when `work` has ended."""
+        with contextlib.suppress(SafelightError):
+            await self._core.records.outgoing.resign(self._me)
 
     async def _taken_part(self) -> float:
         try:
@@ -64,8 +64,7 @@ class Dispatcher:
                     await self._core.webhooks.dispatching.dispatch(batch)
 
     async def _leads(self) -> bool:
-        # To its end: what is cancelled on its way may arrive after we have resigned.
-        return await settled(self._core.records.outgoing.lead(self._me, LEASE))
+        return await self._core.records.outgoing.lead(self._me, LEASE)
 
 
 class Deliveries:

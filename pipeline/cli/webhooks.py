@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -79,6 +78,8 @@ def ping(webhook: WebhookId, url: Url = None, key: Key = None, data: Data = None
 
 
 async def _pinged(client: Client, webhook: str) -> Any:
+    import asyncio
+
     delivery = await client.post(f"/v1/webhooks/{webhook}/ping")
     deadline = time.monotonic() + PATIENCE
     while delivery["status"] == "waiting" and time.monotonic() < deadline:

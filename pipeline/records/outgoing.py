@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from pipeline.acts import settled
 from pipeline.events import OUTGOING, PATIENCE, RecordClient
 from pipeline.model import Delivery
 from pipeline.records.base import Argument, Room, flat
@@ -94,7 +93,7 @@ class Outgoing(Room):
                 last = batch[-1].place if batch else last
                 yield batch
         finally:
-            await settled(client.aclose())
+            await client.aclose()
 
     async def dispatch(self, made: Mapping[str, Made], life: float) -> int:
         """Let the events at these places go, with what is to be delivered of each; returns how many deliveries came.

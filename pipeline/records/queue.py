@@ -115,7 +115,8 @@ local function hand(slip, due, project)
   local row = cjson.encode({{number, slip.queue, slip.id, due, slip.body, mark}})
   redis.call('RPUSH', P .. 'handed:' .. worker, row)
   redis.call('PEXPIRE', P .. 'handed:' .. worker, lease + {LINGER})
-  redis.call('LPUSH', P .. 'hands:' .. worker, row)
+  -- In the order of their numbers: whoever reads one takes those below it for known.
+  redis.call('RPUSH', P .. 'hands:' .. worker, row)
   redis.call('PEXPIRE', P .. 'hands:' .. worker, lease)
   return true
 end

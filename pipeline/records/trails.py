@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Sequence
 from typing import Any, NamedTuple
 
-from pipeline.acts import settled
 from pipeline.events import FOLLOW_BATCH, PATIENCE, RecordClient, event_of, position
 from pipeline.model import Event
 from pipeline.records.base import Room
@@ -77,7 +76,7 @@ class Trails(Room):
                     last = entry[0].decode()
                     yield event_of(project, entry)
         finally:
-            await settled(client.aclose())
+            await client.aclose()
 
 
 def _by_stream(answer: Any) -> dict[str, list[Any]]:

@@ -48,6 +48,12 @@ def _run(*command: str) -> None:
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
 
+def missing() -> str | None:
+    """What is not on this machine and `.ci/run` installs, None when pages can be tried."""
+    wanted = {"npm": shutil.which("npm"), "chromium": Path(CHROMIUM).exists()}
+    return next((f"no {name} here: apt install {name}" for name, there in wanted.items() if not there), None)
+
+
 @asynccontextmanager
 async def running_chromium() -> AsyncIterator[Browser]:
     async with async_playwright() as driver:

@@ -390,6 +390,26 @@ async def test_a_terminated_upload_leaves_nothing(tus: Tus) -> None:
     assert await tus.house.leftovers() == before
 
 
+async def test_a_page_uploads_with_the_public_key_and_deletes_no_file(tus: Tus) -> None:
+    page = {"X-Public-Key": "insidepublic"}
+    answer = await tus.ask("POST", "/tus", 201, page | {"Upload-Length": "3"}, key=None)
+    place = answer.headers["Location"]
+    last = await tus.ask("PATCH", place, 204, page | BYTES | {"Upload-Offset": "0"}, data=b"abc", key=None)
+    assert "Safelight-Url" in last.headers
+    assert (await tus.ask("HEAD", place, 200, page, key=None)).headers["Upload-Offset"] == "3"
+    await tus.ask("DELETE", place, 401, page, key=None)  # the id of a file is no secret
+    other = (await tus.ask("POST", "/tus", 201, page | {"Upload-Length": "3"}, key=None)).headers["Location"]
+    await tus.ask("DELETE", other, 204, page, key=None)
+    await tus.ask("HEAD", place, 401, {"X-Public-Key": "wrong"}, key=None)
+    async with tus.house.session.options(
+        tus.house.base + place, headers={"Origin": "https://a.example", "Access-Control-Request-Method": "PATCH"}
+    ) as preflight:
+        assert "PATCH" in preflight.headers["Access-Control-Allow-Methods"]
+    exposed = (await tus.ask("HEAD", place, 200, page | {"Origin": "https://a.example"}, key=None)).headers
+    for name in ("Location", "Upload-Offset", "Upload-Length", "Tus-Resumable", "Upload-Metadata", "Safelight-File"):
+        assert name in exposed["Access-Control-Expose-Headers"]
+
+
 # Checksum
 
 

@@ -134,7 +134,7 @@ async def crash_until_over(core: Core, program: Program, run: Run) -> None:
 
 async def begun_alone(core: Core, grant: Grant, program: Program, large: File, flow: str = "slow") -> tuple[Run, int]:
     """A run that is being drawn, and the child that draws it; nothing else is going on."""
-    run = await core.runs.start(grant, flow, {"photo": [large.id]}, {"effort": 5} if flow == "slow" else {})
+    run = await core.runs.start(grant, flow, {"photo": [large.id]}, {"effort": 4} if flow == "slow" else {})
     await until_drawing(core, run)
     return run, await artist(program)
 
@@ -233,7 +233,7 @@ async def test_a_run_that_kills_its_workers_takes_no_other_run_with_it(
     core: Core, settings: Settings, grant: Grant, large: File, photo: File
 ) -> None:
     """Whenever the run begins, its worker is killed in the middle of all that it does."""
-    poison, *beside = [await core.runs.start(grant, "slow", {"photo": [large.id]}, {"effort": 3}) for _ in range(4)]
+    poison, *beside = [await core.runs.start(grant, "slow", {"photo": [large.id]}, {"effort": 2}) for _ in range(4)]
     killed: list[int] = []
     async with AsyncExitStack() as stack:
         for number in range(1, MOST_DEATHS + 1):

@@ -41,12 +41,11 @@ async def test_a_commit_that_comes_too_late_changes_nothing(
             sleeper.program.send_signal(signal.SIGCONT)
             await core.runs.wait(grant, run.id, 60)
             await until_settled(core)
-            log = await sleeper.stop()
+            await sleeper.stop()
             await heir.stop()
     done = await ended_once(core, grant, run)
     await its_only_death(core, done, sleeper)
     assert await folders_of(core, done) == {f"demo/runs/{run.id}.2"}
-    assert [line["job"] for line in log if line["event"] == "claim_lost"] == [f"run:{run.id}:1"]
     assert not await left_over(core, [done])
 
 

@@ -8,8 +8,9 @@ import random
 import re
 import signal
 import time
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import AsyncExitStack
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -271,7 +272,7 @@ async def trickled(core: Core, load: Load, number: int) -> None:
 
 async def outlived(core: Core, grant: Grant, load: Load, act: Coroutine[Any, Any, None]) -> str:
     """Do `act` in a storm, after which every run has ended once and nothing else is left; the figures."""
-    dead, began = set[int](), time.monotonic()
+    dead, began = dict[int, datetime](), time.monotonic()
     async with crew(core, 5) as hired:
         async with beside(storm(hired, dead)):
             await act
@@ -289,26 +290,30 @@ async def outlived(core: Core, grant: Grant, load: Load, act: Coroutine[Any, Any
     return f"{len(done)} runs in {took:.0f} s, {figures}, left to the sweeps: {dict(left)}"
 
 
-async def storm(hired: Crew, dead: set[int]) -> None:
-    """Kill one of those at work every second, unless it is the last, and have another one in its place at once."""
+async def storm(hired: Crew, dead: dict[int, datetime]) -> None:
+    """Kill one of those at work every second, unless it is the last, and have another one in its place at once.
+
+    At odd times: kills at a beat to which leases run out too would meet the same run again and again.
+    """
     chance, due = random.Random(20_261), time.monotonic()
     while True:
-        due += KILL_EVERY
+        due += KILL_EVERY * chance.uniform(0.5, 1.5)
         await asyncio.sleep(due - time.monotonic())
         if len(working := await hired.working()) > 1:
             victim = chance.choice(working)
-            dead.add(victim.pid)
+            dead[victim.pid] = await hired.core.records.schedules.time()
             hired.programs.remove(victim)
             await killed(victim)
             await hired.hire()
 
 
-async def given_up(core: Core, grant: Grant, dead: set[int]) -> set[str]:
+async def given_up(core: Core, grant: Grant, dead: Mapping[int, datetime]) -> set[str]:
     """The runs that met so many deaths that they count as the reason, each of them real; they are begun anew."""
     letters = (await core.runs.letters.list(grant, limit=RUNS)).items
     for letter in letters:
         deaths = await core.records.queues.deaths(f"run:{letter.run.id}:1")
-        assert letter.reason == "poisoned" and len({death.pid for death in deaths} & dead) == MOST_DEATHS
+        assert letter.reason == "poisoned" and len({death.pid for death in deaths}) == MOST_DEATHS
+        assert all(dead[death.pid] < death.at for death in deaths)
     failed = (await core.records.runs.counts("demo"))["failed"]
     assert failed == len(letters) == await core.runs.letters.retry_all(grant)
     return {letter.run.id for letter in letters}

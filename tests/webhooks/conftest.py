@@ -128,12 +128,14 @@ class House:
         settings = self.core.settings
         pool = worker_pool(settings.redis_url)
         reader = errand_reader(self.core, pool, "teller")
-        acts = [asyncio.create_task(reader.main()), asyncio.create_task(Dispatcher(self.core).work())]
+        dispatcher = Dispatcher(self.core)
+        acts = [asyncio.create_task(reader.main()), asyncio.create_task(dispatcher.work())]
         try:
             yield
         finally:
             await reader.stop(5)
             await ended(acts)
+            await dispatcher.leave()
             await pool.aclose(close_connection_pool=True)
 
 

@@ -163,9 +163,9 @@ async def test_failing_for_days_disables(redis_url: str, redis: Redis, tmp_path:
         await house.send()
         deliveries = await house.settled(2)
         _, standing = await only(house)
-    assert {one.status for one in deliveries} == {"failed"}
-    assert standing.reason == "failing" and standing.failures >= 4
-    assert (await log(house)).count("webhook.disabled") == 1
+        assert {one.status for one in deliveries} == {"failed"}
+        assert standing.reason == "failing" and standing.failures >= 4
+        assert (await log(house)).count("webhook.disabled") == 1
 
 
 async def test_a_receiver_that_does_not_answer_is_not_waited_for(

@@ -25,7 +25,14 @@ class Trail:
     run: str | None
     size: int | None
     offset: int | None = None
-    """How far it is; None when it is a file by now."""
+    """How far it is known to be; None when it is a file by now."""
+
+    def has_news(self, told: Bytes) -> bool:
+        """Whether it has come further; bytes that a cut took away again are not told."""
+        if self.offset is None or (told.offset is not None and told.offset <= self.offset):
+            return False
+        self.offset = told.offset
+        return True
 
 
 async def events(call: Call) -> web.StreamResponse:
@@ -56,7 +63,8 @@ async def _frames(call: Call, trail: Trail, after: str) -> AsyncGenerator[bytes,
     async with aclosing(trails.follow(call.project, trail.upload, trail.run, after, SILENCE)) as told:
         async for one in told:
             if isinstance(one, Bytes):
-                yield _progressed(trail, one.offset)
+                if trail.has_news(one):
+                    yield _progressed(trail, one.offset)
                 if one.offset is None:
                     return
                 continue
