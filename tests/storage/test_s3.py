@@ -197,4 +197,5 @@ async def test_what_is_large_is_copied_in_parts(storage: Storage) -> None:
     assert b"".join([piece async for piece in storage.open("target")]) == body
     found = await storage.stat("target")
     assert found and found.media_type == "video/mp4"
-    assert [begun async for begun in storage.begun("")] == []
+    left = [begun.key async for begun in storage.begun("")]  # other tests share the bucket
+    assert not [key for key in left if key.endswith("target")]
