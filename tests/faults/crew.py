@@ -113,7 +113,7 @@ async def crew(core: Core, number: int, **environ: str) -> AsyncIterator[Crew]:
 class Load:
     """Runs that keep coming: there always are some that wait."""
 
-    WAITING = 30
+    WAITING = 20
 
     def __init__(self, core: Core, grant: Grant, photo: File) -> None:
         self._core, self._grant, self._photo = core, grant, photo
@@ -129,7 +129,7 @@ class Load:
         while True:
             queued = (await self._core.records.runs.counts("demo"))["queued"]
             await self.start(max(0, self.WAITING - queued))
-            await asyncio.sleep(0.25)
+            await asyncio.sleep(0.5)
 
 
 async def holder_of(core: Core, run: Run, hired: Crew) -> Program:

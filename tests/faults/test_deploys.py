@@ -52,7 +52,7 @@ async def test_workers_that_are_told_to_leave_under_load_finish_what_they_have(
     await load.start(Load.WAITING)
     async with crew(core, 3) as hired:
         async with beside(load.keep_coming()):
-            left = [await hired.deploy(hired.programs[0]) for _ in range(DEPLOYS)]
+            left = [await hired.deploy(hired.programs[0]) for _ in range(DEPLOYS // 2)]
         await until_settled(core)
         await hired.leave()
     done = await all_ended_once(core, grant, load.runs)

@@ -225,7 +225,7 @@ async def test_a_crash_is_tried_once_more_only(core: Core, grant: Grant, photo: 
 
 
 async def test_a_run_that_takes_too_long_is_ended(core: Core, grant: Grant, photo: File) -> None:
-    await core.flows.put("hasty", "timeout: 300ms\nnodes:\n  photo: {type: input}\n  out: {type: save}\n")
+    await core.flows.put("hasty", "timeout: 50ms\nnodes:\n  photo: {type: input}\n  out: {type: save}\n")
     run = await core.runs.start(grant, "hasty", {"photo": [photo.id]})
     await jobs(core, Stand(asyncio.Event().wait)).run_flow({"job_try": 1}, run.id, 1)  # type: ignore[arg-type]
     failed = await core.runs.get(grant, run.id)
@@ -473,7 +473,7 @@ async def test_a_run_that_needs_a_child_again_keeps_its_seat(core: Core) -> None
 
 
 async def test_a_run_that_waits_for_a_child_is_not_out_of_time(core: Core, grant: Grant, photo: File) -> None:
-    await core.flows.put("hasty", "timeout: 50ms\nnodes:\n  photo: {type: input}\n  out: {type: save}\n")
+    await core.flows.put("hasty", "timeout: 300ms\nnodes:\n  photo: {type: input}\n  out: {type: save}\n")
     run = await core.runs.start(grant, "hasty", {"photo": [photo.id]})
     go_on = asyncio.Event()
     slow, quick = Stand(go_on.wait), Stand()  # type: ignore[arg-type]
