@@ -6,6 +6,7 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator, Callable
 
+from bench.delivery import DELIVERY
 from bench.engine import ENGINE
 from bench.ingest import INGEST
 from bench.queue import QUEUE
@@ -15,6 +16,7 @@ BENCHMARKS: dict[str, Callable[[], AsyncIterator[Result]]] = {
     **ENGINE,
     **QUEUE,
     **INGEST,
+    **DELIVERY,
 }
 
 

@@ -11,6 +11,7 @@ from typing import Any
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
+from docs.dialects.uploadcare import page as uploadcare_page  # noqa: E402
 from pipeline.api.app import document  # noqa: E402
 from pipeline.describe import every_error, node_types  # noqa: E402
 from pipeline.graph.schema import flow_schema  # noqa: E402
@@ -32,6 +33,7 @@ def generated() -> dict[str, str]:
         "flows/flow.schema.json": json.dumps(flow_schema(), indent=2) + "\n",
         "docs/nodes.md": nodes_page(),
         "docs/api.md": api_page(),
+        "docs/dialects/uploadcare.md": uploadcare_page(),
     }
 
 

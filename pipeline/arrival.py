@@ -27,6 +27,9 @@ from pipeline.errors import (
 from pipeline.sniff import HEAD_SIZE
 
 HASH_BATCH = 1 << 20
+"""Bytes that are worth a visit to a thread."""
+HASH_AHEAD = 2 << 20
+"""Bytes that may wait while others are hashed."""
 SVG = "image/svg+xml"
 
 
@@ -48,14 +51,15 @@ class Digest:
         self._running: asyncio.Future[None] | None = None
 
     async def add(self, chunk: bytes) -> None:
-        """Take `chunk` in; waits only while an earlier batch is still being hashed, so that memory stays bounded."""
+        """Take `chunk` in; waits only when too much has not been hashed yet, so that memory stays bounded."""
         self._waiting.append(chunk)
         self._waiting_size += len(chunk)
         if self._waiting_size < HASH_BATCH:
             return
-        await self._settle()
-        batch, self._waiting, self._waiting_size = self._waiting, [], 0
-        self._running = asyncio.get_running_loop().run_in_executor(None, self._update, batch)
+        if self._running is None or self._running.done() or self._waiting_size >= HASH_AHEAD:
+            await self._settle()
+            batch, self._waiting, self._waiting_size = self._waiting, [], 0
+            self._running = asyncio.get_running_loop().run_in_executor(None, self._update, batch)
 
     async def hex(self) -> str:
         """The digest of everything taken in, as hex digits: 64 of a sha256."""
@@ -171,7 +175,7 @@ class Arrival:
         if self.size:
             return
         try:
-            await self._read_head()
+            await self._read(HEAD_SIZE)
         except (Exception, asyncio.CancelledError) as fault:
             if self._whole or not self._first or isinstance(fault, BodyTooLong | FileTooLarge):
                 raise
@@ -179,8 +183,19 @@ class Arrival:
             return
         self._decide_type()
 
-    async def _read_head(self) -> None:
-        while self.size < HEAD_SIZE:
+    async def held(self, most: int) -> bytes | None:
+        """All of the body, hashed, when that is at most `most` bytes; else None, and it is to be iterated."""
+        if (self._rules.declared_size or 0) <= most:
+            await self._read(most + 1)
+        if not self._ended:
+            return None
+        self._rules.check_end(self.size)
+        for chunk in self._first:
+            await self.digest.add(chunk)
+        return b"".join(self._first)
+
+    async def _read(self, least: int) -> None:
+        while self.size < least and not self._ended:
             chunk = await anext(self._chunks, None)
             if chunk is None:
                 self._ended = True

@@ -14,6 +14,7 @@ from redis.exceptions import BusyLoadingError
 from redis.exceptions import ConnectionError as Unconnected
 from redis.exceptions import TimeoutError as Unanswered
 
+from pipeline.delivery import Delivering
 from pipeline.events import Bell, EventLog, RecordClient
 from pipeline.feeding import Feeding
 from pipeline.files import Files
@@ -76,6 +77,7 @@ class Core:
     runs: Runs
     sweeps: Sweeps
     webhooks: Webhooks
+    delivering: Delivering
     cleaning: Cleaning
     """What is put in order behind requests that are gone."""
     outbound: Outbound
@@ -177,6 +179,8 @@ async def _build(
     stack.push_async_callback(cleaning.close)
     turns = Bell(RecordClient.over(redis), f"{prefix}holds")
     stack.push_async_callback(turns.close)
+    drawn = Bell(RecordClient.over(redis), f"{prefix}drawn")
+    stack.push_async_callback(drawn.close)
     progress = Progress(records)
     stack.push_async_callback(progress.close)
     following = Following(runs, flows, prefix)
@@ -190,6 +194,7 @@ async def _build(
         opening=opening,
         holds=holds,
         becoming=becoming,
+        vetting=vetting,
         cleaning=cleaning,
     )
     writing = Writing(
@@ -260,6 +265,7 @@ async def _build(
         runs=runs,
         sweeps=sweeps,
         webhooks=webhooks,
+        delivering=Delivering(settings=settings, records=records, storages=storages, drawn=drawn, prefix=prefix),
         cleaning=cleaning,
         outbound=outbound,
         headers=headers,

@@ -46,6 +46,10 @@ class RequestInvalid(SafelightError):
     code, status, sentence = "REQUEST_INVALID", 400, "{reason}"
 
 
+class FieldsTooMany(RequestInvalid):
+    sentence = "A form may have {most} text fields at most."
+
+
 class RouteNotFound(SafelightError):
     code, status, sentence = "NOT_FOUND", 404, "Nothing is served at this address."
 
@@ -101,6 +105,10 @@ class FileEmpty(SafelightError):
 
 class MultipartBroken(SafelightError):
     code, status, sentence = "MULTIPART_BROKEN", 400, "The multipart body cannot be read: {reason}."
+
+
+class FormPartsTooMany(SafelightError):
+    code, status, sentence = "FORM_PARTS_TOO_MANY", 413, "A form may have {most} parts at most."
 
 
 class BodyIncomplete(SafelightError):
@@ -236,6 +244,11 @@ class PartNumberInvalid(SafelightError):
 
 class PartSizeWrong(SafelightError):
     code, status, sentence = "PART_SIZE_WRONG", 422, "Part {number} has {size} bytes; it must have {wanted}."
+
+
+class PartTagWrong(SafelightError):
+    code, status = "PART_TAG_WRONG", 422
+    sentence = "Part {number} is there with other bytes than those of this entity tag; send it again."
 
 
 class PartsMissing(SafelightError):
@@ -612,6 +625,16 @@ class RunPoisoned(SafelightError):
 
 class RunTimeout(SafelightError):
     code, status, sentence = "RUN_TIMEOUT", 422, "The run did not end within {seconds} seconds."
+
+
+class DerivativePending(SafelightError):
+    code, status, retryable = "DERIVATIVE_PENDING", 504, True
+    sentence = "This is still being made; ask again in a moment."
+
+
+class DerivativePoisoned(SafelightError):
+    code, status = "DERIVATIVE_POISONED", 422
+    sentence = "This was given up: the worker died {times} times while it was made."
 
 
 class WorkerLost(SafelightError):

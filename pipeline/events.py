@@ -11,22 +11,20 @@ import asyncio
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
+from functools import cached_property
 from typing import Any, Self
 
 import orjson
 import structlog
 from redis.asyncio import ConnectionPool, Redis
-from redis.commands.core import AsyncScript
-from redis.exceptions import ConnectionError as Unconnected
-from redis.exceptions import OutOfMemoryError, ReadOnlyError, RedisError, ResponseError
-from redis.exceptions import TimeoutError as Unanswered
+from redis.exceptions import RedisError, ResponseError
 
 from pipeline.acts import ended
 from pipeline.errors import CursorInvalid, RecordsUnavailable
 from pipeline.model import HOOK_EVENTS, Event
+from pipeline.scripting import AWAY, RETRY_AFTER, Line, Script, is_away
 
 PATIENCE = 5.0
-RETRY_AFTER = 2
 EVENT_CAP = 100_000
 SUBJECT_CAP = 1000
 SUBJECT_DAYS = 7
@@ -36,8 +34,6 @@ LOOK_AGAIN = 10.0
 REDIAL = 1.0
 """Seconds between two tries to listen again."""
 
-# Servers before 7 wrap an error met inside a script, so the code is not always the first word.
-_REFUSALS = re.compile(r"(?:^|[ -])(?:OOM|READONLY|MISCONF|NOREPLICAS|MASTERDOWN|CLUSTERDOWN|LOADING|BUSY) ")
 _POSITION = re.compile(r"^(\d{1,20})(?:-(\d{1,20}))?$", re.ASCII)
 
 OUTGOING = "events::outgoing"
@@ -108,15 +104,18 @@ class RecordClient(Redis):
         try:
             async with asyncio.timeout(self.patience):
                 return await execute(*args, **options)
-        except (Unconnected, Unanswered, TimeoutError, OSError, OutOfMemoryError, ReadOnlyError) as cause:
-            raise RecordsUnavailable(retry_after=RETRY_AFTER) from cause
-        except ResponseError as cause:
-            if _REFUSALS.search(str(cause)):
+        except (*AWAY, ResponseError) as cause:
+            if is_away(cause):
                 raise RecordsUnavailable(retry_after=RETRY_AFTER) from cause
             raise
 
+    @cached_property
+    def line(self) -> Line:
+        """The way of its scripts."""
+        return Line(self, self.patience)
 
-def script(client: RecordClient, prefix: str, cap: int, body: str) -> AsyncScript:
+
+def script(client: RecordClient, prefix: str, cap: int, body: str) -> Script:
     """`body` as a script on the server that may call `take()` for its next argument and `emit(...)` for an event."""
     constants = {
         "P": lua_text(prefix),
@@ -128,7 +127,7 @@ def script(client: RecordClient, prefix: str, cap: int, body: str) -> AsyncScrip
         "TOLD": "{" + ", ".join(f"[{lua_text(type)}] = true" for type in HOOK_EVENTS) + "}",
     }
     head = "".join(f"local {name} = {value}\n" for name, value in constants.items())
-    return client.register_script(head + EMIT_LUA + body)
+    return Script(client.line, head + EMIT_LUA + body)
 
 
 def lua_text(text: str) -> str:

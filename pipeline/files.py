@@ -14,12 +14,13 @@ from datetime import datetime, timedelta
 from pipeline.editing import edited
 from pipeline.errors import FileNotFound, RequestInvalid, SafelightError, StorageKeyNotFound, UploadBusy
 from pipeline.labels import PLAIN, TagRule
-from pipeline.model import Edit, File, FileQuery, Grant, Intake, Upload, now
+from pipeline.model import Derivative, Edit, File, FileQuery, Grant, Intake, Upload, now
 from pipeline.records import Records
+from pipeline.scanning import Verdict
 from pipeline.settings import Settings
 from pipeline.storage.base import Storage
 from pipeline.stored import delete_bytes, describe
-from pipeline.uploads import Becoming, Cleaning, Holds, Opening
+from pipeline.uploads import Becoming, Cleaning, Holds, Opening, Vetting
 
 BATCH = 100
 """Files of one batch."""
@@ -65,6 +66,7 @@ class Files:
         opening: Opening,
         holds: Holds,
         becoming: Becoming,
+        vetting: Vetting,
         cleaning: Cleaning,
     ) -> None:
         self._settings = settings
@@ -73,6 +75,7 @@ class Files:
         self._opening = opening
         self._holds = holds
         self._becoming = becoming
+        self._vetting = vetting
         self._cleaning = cleaning
 
     async def get(self, grant: Grant, id: str) -> File:
@@ -106,12 +109,27 @@ class Files:
         at = now()
         return await self._changed(grant, id, lambda: self._records.files.change(id, edited(edit, at, rule), at))
 
+    async def scan(self, grant: Grant, id: str) -> Verdict:
+        """Look for viruses in a file and note with it what was found, as the node `scan` does.
+
+        Raises `FileNotFound`, `ScannerUnavailable` or `ScanTooLarge`.
+        """
+        file = await self.get(grant, id)
+        verdict = await self._vetting.scan(self._storages[file.storage], file.key)
+        found = {"clean": verdict.signature is None, "engine": verdict.engine}
+        found |= {"signature": verdict.signature} if verdict.signature else {}
+        await self._changed(grant, id, lambda: self._records.files.learn(id, {"scan": found}))
+        return verdict
+
     async def copy(self, grant: Grant, id: str, wish: Copying | None = None) -> File:
         """A file of its own with the same bytes and facts; bytes stay where they are within one storage if they can.
 
         Raises `FileNotFound`, `QuotaExceeded`, what the wishes are refused for, and `StorageFull`.
         """
-        source, wish = await self.get(grant, id), wish or Copying()
+        return await self.duplicate(grant, await self.get(grant, id), wish or Copying())
+
+    async def duplicate(self, grant: Grant, source: File, wish: Copying) -> File:
+        """The same for a file that need not be on record, such as one made on the fly; its bytes must be there."""
         upload = self._opening.upload(grant, self._intake(source, wish))
         await self._opening.begin(grant, upload)
         try:
@@ -119,7 +137,7 @@ class Files:
             return await self._becoming.become(grant, self._copied(grant, source, upload))
         except StorageKeyNotFound as cause:
             await self._cleaning.quietly(self._forget(upload))
-            raise FileNotFound(id=id) from cause
+            raise FileNotFound(id=source.id) from cause
         except BaseException:
             await self._cleaning.quietly(self._forget(upload))
             raise
@@ -173,6 +191,13 @@ class Files:
             if storage := self._storages.get(derivative.storage):
                 await storage.delete(derivative.key)
         await self._records.derivatives.forget(id, [derivative.key for derivative in left])
+
+    async def drop_derivative(self, id: str, key: str, derivative: Derivative | None) -> None:
+        """Remove one thing that was made of a file; it can be made again."""
+        # Its record first: who finds the one without the other has it made anew.
+        await self._records.derivatives.forget(id, [key])
+        if derivative is not None and (storage := self._storages.get(derivative.storage)):
+            await storage.delete(key)
 
     async def _changed(self, grant: Grant, id: str, change: Callable[[], Awaitable[File]]) -> File:
         await self.get(grant, id)

@@ -10,6 +10,7 @@ import logging
 import re
 import sys
 from collections.abc import Mapping, MutableMapping
+from functools import lru_cache
 from typing import Any, Literal, TextIO
 
 import orjson
@@ -19,6 +20,7 @@ from structlog.typing import EventDict, Processor
 SECRET_NAME = re.compile(r"secret|password|passwd|token|authorization|cookie|signature|credential|api_?keys?$", re.I)
 URL_PASSWORD = re.compile(r"(?<=://)([^/@\s:]*):[^/@\s]+(?=@)")
 BEARER = re.compile(r"(?i)\b(bearer|basic)\s+[\w.~+/=-]{6,}")
+SCHEMES = ("bearer", "basic")
 HIDDEN = "[hidden]"
 QUIET = ("arq", "asyncio", "botocore", "aiobotocore", "aioboto3", "urllib3", "watchfiles", "PIL", "pyvips")
 
@@ -81,8 +83,13 @@ def _redact_traceback(_: Any, __: str, line: EventDict) -> EventDict:
     return line
 
 
+@lru_cache(1024)
+def _is_secret(name: str) -> bool:
+    return SECRET_NAME.search(name) is not None
+
+
 def _hidden(name: str, value: Any) -> Any:
-    if SECRET_NAME.search(name) and value is not None:
+    if value is not None and _is_secret(name):
         return HIDDEN
     if isinstance(value, str):
         return _without_secrets(value)
@@ -94,4 +101,6 @@ def _hidden(name: str, value: Any) -> Any:
 
 
 def _without_secrets(text: str) -> str:
+    if "://" not in text and not any(word in text.lower() for word in SCHEMES):
+        return text
     return BEARER.sub(rf"\1 {HIDDEN}", URL_PASSWORD.sub(rf"\1:{HIDDEN}", text))

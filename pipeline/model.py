@@ -89,12 +89,14 @@ class Route(PictureLimits):
         return _in_order(self, *((f"min_{side}", f"max_{side}") for side in sides))
 
 
-HookEvent = Literal["file.uploaded", "file.stored", "file.deleted", "file.infected", "run.completed", "run.failed"]
+HookEvent = Literal[
+    "file.uploaded", "file.stored", "file.updated", "file.deleted", "file.infected", "run.completed", "run.failed"
+]
 HOOK_EVENTS: tuple[HookEvent, ...] = get_args(HookEvent)
 """What webhooks tell of."""
 
 
-HookDialect = Literal["native"]
+HookDialect = Literal["native", "uploadcare"]
 """Whose words webhooks are told in."""
 Base64Secret = Annotated[str, Field(pattern=r"^(whsec_)?[A-Za-z0-9+/]{4,}={0,2}$")]
 
@@ -145,11 +147,18 @@ class Project(Noun):
     routes: Mapping[str, Route] = {}
     workflows: Mapping[str, str] = {}
     on_upload: tuple[str, ...] = ()
+    conversions: Mapping[str, str] = Field(
+        default={}, description="Uploadcare's conversions, `document/pdf` or all of `video` -> the flow that does them."
+    )
+    addons: Mapping[str, str] = Field(default={}, description="Uploadcare's add-ons, `remove_bg` -> flow.")
     webhooks: tuple[WebhookTarget, ...] = ()
     webhook_secret: Base64Secret | tuple[Base64Secret, ...] | None = Field(
         default=None, repr=False, description="Signs what goes to webhooks of routes, flows and requests."
     )
     cors_origins: tuple[str, ...] = ("*",)
+    delivery_secret: Annotated[str, Field(pattern=r"^([0-9a-fA-F]{2}){16,64}$")] | None = Field(
+        default=None, repr=False, description="Hex; set, files are delivered with a token signed by it only."
+    )
     secrets: Mapping[SecretName, str] = Field(
         default={}, repr=False, description="What `{secrets.<name>}` stands for where a flow calls other servers."
     )
@@ -194,7 +203,7 @@ class Intake(PictureLimits):
     name: str = "file"
     declared_type: str | None = None
     declared_size: int | None = Field(default=None, ge=0)
-    metadata: Mapping[str, str] = {}
+    metadata: Mapping[str, str] = Field(default_factory=dict)  # a default would be copied deeply each time
     tags: tuple[str, ...] = ()
     folder: str = Field(default="", description="Where it is filed, `a/b`; empty for the root.")
     region: Region | None = None
@@ -211,7 +220,8 @@ class Intake(PictureLimits):
     may_be_empty: bool = Field(default=False, description="Whether a file without bytes is one.")
     dialect: str = Field(default="native", description="Whose API it came by.")
     marks: Mapping[str, str] = Field(
-        default={}, description="What its dialect answers with later; an upload that has any is known until it expires."
+        default_factory=dict,
+        description="What its dialect answers with later; an upload that has any is known until it expires.",
     )
 
 
@@ -312,7 +322,9 @@ class File(Noun):
     follow: str | None = Field(default=None, description="The run that was started with it.")
     route: str | None = Field(default=None, description="The route it came in by.")
     hook: Hook | None = None
-    facts: Mapping[str, Any] = Field(default={}, description="What flows found out about it, by type of node.")
+    facts: Mapping[str, Any] = Field(
+        default_factory=dict, description="What flows found out about it, by type of node."
+    )
 
 
 class Edit(Noun):
@@ -442,6 +454,7 @@ class Run(Noun):
     params: Mapping[str, Any] = {}
     metadata: Mapping[str, str] = {}
     hook: Hook | None = None
+    promise: str | None = Field(default=None, description="The id that its first output has, told before there is one.")
     nodes: Mapping[str, NodeState] = {}
     outputs: tuple[Output, ...] = ()
     facts: Mapping[str, Any] = Field(default={}, description="What its fact nodes found, by node.")
@@ -642,11 +655,15 @@ class Double(Noun):
 
 
 class Derivative(Noun):
-    """Bytes that were made of a file, can be made again, and go with it."""
+    """Bytes that were made of a file, can be made again, and go with it; or what was only found out about it."""
 
     storage: str
     key: str
     size: int = 0
+    mime: str = Field(default="", description="Empty where nothing was made and only `facts` were found.")
+    sha256: str = ""
+    image: ImageFacts | None = None
+    facts: Mapping[str, Any] = Field(default={}, description="What its nodes found out, by their names.")
 
 
 class Page(Noun, Generic[T]):

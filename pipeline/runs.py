@@ -85,12 +85,13 @@ class Runs:
         queue: Queue | None = None,
         id: str | None = None,
         trace: str | None = None,
+        promise: str | None = None,
     ) -> Run:
         """Start a flow on files, given by their ids for each input node; without `version`, the active one.
 
         Files given by URL are fetched first, while the run is `waiting`; one that cannot be had fails it. With `id`
         the run gets it, and a second start with the same id starts nothing. `trace` is the traceparent that its spans
-        continue.
+        continue. The first output has the id `promise`, if there is one.
 
         Raises `FlowNotFound`, `FlowVersionNotFound`, `FlowPaused`, `InputUnknown`, `InputMissing`, `FileNotFound`,
         `TypeNotAllowed`, `FileTooLarge`, `ImageTooLarge`, `ParamsInvalid`, `UrlInvalid`, `AddressRefused`
@@ -105,6 +106,7 @@ class Runs:
         run = Run(
             id=id or new_id(),
             trace=trace,
+            promise=promise,
             project=grant.project.id,
             flow=flow.id,
             version=flow.version,

@@ -91,6 +91,10 @@ class Settings(BaseSettings):
         pattern=r"^https?://[^/?#\s]+[^?#\s]*$",
         description="Address under which the world reaches this server; left out, http://<host>:<port>.",
     )
+    demo_widget: Folder | None = Field(
+        default=None,
+        description="Folder with the files of @uploadcare/file-uploader for the page `/demo`; left out, there is none.",
+    )
     flows_dir: Folder = Field(default=Path("flows"), description="Folder whose *.yaml files are the flows.")
     host: str = Field(default="127.0.0.1", min_length=1, description="Address the web server listens on.")
     port: int = Field(default=8080, ge=0, le=65535, description="Its port; 0 takes a free one.")
@@ -148,6 +152,9 @@ class Settings(BaseSettings):
         description="Its StreamMaxLength: larger files that are to be scanned are refused before they are sent.",
     )
     body_timeout: Seconds = Field(default=60, gt=0, description="Longest silence while a body arrives.")
+    header_timeout: Seconds = Field(
+        default=75, gt=0, description="How long a connection may idle, or take to send a whole header."
+    )
     allowed_formats: tuple[Format, ...] = Field(
         default=("jpeg", "png", "webp", "avif", "gif", "tiff", "svg", "heic", "jxl", "pdf"),
         description="Formats that are read as pictures; jxl also needs the extra `jxl`.",
@@ -189,6 +196,23 @@ class Settings(BaseSettings):
         default=QUEUES, min_length=1, description="Queues a worker serves, in order of preference."
     )
     event_cap: int = Field(default=100_000, ge=1000, description="Events kept in each project's log.")
+    delivery_wait: Seconds = Field(
+        default=30, gt=0, le=300, description="How long a request waits for what is made of a file on the fly."
+    )
+    delivery_cache: Bytes = Field(
+        default=64 * 2**20, ge=0, description="Memory of each web process for small files that are asked for often."
+    )
+    derivative_retention: Seconds | None = Field(
+        default=2_592_000,
+        gt=0,
+        description="How long what was made of a file on the fly is kept when nobody asks for it; null keeps it.",
+    )
+    accel_redirect: str | None = Field(
+        default=None,
+        pattern=r"^(x-sendfile|/[\w./-]*/)$",
+        description="Who sends files that lie on this machine: `x-sendfile`, or nginx from an internal location such "
+        "as `/internal/`, where `/internal/<storage>/` is the folder of that storage; left out, this server.",
+    )
     idempotency_ttl: Seconds = Field(default=86_400, gt=0, description="How long answers to Idempotency-Keys are kept.")
     grace: Seconds = Field(default=25, description="How long running work may go on after a signal to stop.")
 
@@ -478,7 +502,7 @@ def _keys(name: str, project: dict[str, Any]) -> Iterator[tuple[Place, str]]:
 # Showing
 
 
-SECRETS = {"secret_key", "api_keys", "admin_keys", "secret", "secrets", "webhook_secret"}
+SECRETS = {"secret_key", "delivery_secret", "api_keys", "admin_keys", "secret", "secrets", "webhook_secret"}
 _SECRET_WORD = re.compile(r"secret|password|token|key", re.IGNORECASE)
 
 

@@ -10,10 +10,13 @@ import csv
 import json
 import mimetypes
 import re
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import PurePosixPath
 
 import puremagic
+from puremagic.main import magic_header_array, multi_part_dict
 
 HEAD_SIZE = 8192
 """How many bytes of a file are enough to tell its type."""
@@ -113,6 +116,7 @@ HTML_STARTS = frozenset(
 )
 """First elements of HTML fragments, and of Markdown that begins with one."""
 CONTROL = re.compile(r"[\x00-\x06\x0e-\x1a\x1c-\x1f]")
+CONTROL_BYTES = bytes(code for code in range(32) if CONTROL.match(chr(code)))
 PROLOGUE = re.compile(
     r"\s+|<\?.*?\?>|<!--.*?-->|<!doctype\s+(?P<doctype>[\w:.-]+)(?:[^<>\[]|\[.*?\]\s*(?=>))*>", re.S | re.I
 )
@@ -328,7 +332,23 @@ def _by_packets(head: bytes) -> str | None:
     return "video/mp2t" if len(starts) > 2 and set(starts) == set(b"G") else None
 
 
+@cache
+def _catalogued_starts() -> Mapping[int, frozenset[bytes]]:
+    """By offset, the first bytes of every signature in the catalogue that is believed; asking it all takes 0.5 ms."""
+    rows = magic_header_array
+    parts = [
+        (row.byte_match + more.byte_match, more) for row in rows for more in multi_part_dict.get(row.byte_match, ())
+    ]
+    starts: defaultdict[int, set[bytes]] = defaultdict(set)
+    for signature, row in [*((row.byte_match, row) for row in rows), *parts]:
+        if row.offset >= 0 and len(signature) >= STRONG_MATCH:
+            starts[row.offset].add(signature[:STRONG_MATCH])
+    return {offset: frozenset(found) for offset, found in starts.items()}
+
+
 def _by_catalogue(head: bytes) -> str | None:
+    if not any(head[at : at + STRONG_MATCH] in starts for at, starts in _catalogued_starts().items()):
+        return None
     try:
         guesses = puremagic.magic_string(head)
     except (puremagic.PureError, ValueError, IndexError):
@@ -363,12 +383,14 @@ def _decoded(head: bytes) -> str | None:
     if not head:
         return None
     encoding = "utf-16" if head[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+    if encoding == "utf-8-sig" and len(head.translate(None, CONTROL_BYTES)) < len(head):
+        return None  # several times as fast as to look for them in the text
     for cut in range(4 if len(head) == HEAD_SIZE else 1):
         try:
             text = head[: len(head) - cut].decode(encoding)
         except UnicodeDecodeError:
             continue
-        return None if CONTROL.search(text) else text
+        return None if encoding == "utf-16" and CONTROL.search(text) else text
     return None
 
 
@@ -411,12 +433,14 @@ def _by_name_or_table(text: str, ending: str) -> str:
 
 def _by_table(text: str) -> str:
     """CSV only for what can hardly be prose: three rows or more, all with the same three columns or more."""
-    lines = text.splitlines()[:20]
+    lines = text.splitlines()[:20] if "\n" in text or "\r" in text else []
+    if len(lines) < 3:
+        return PLAIN_TEXT
     for delimiter, mime in ((",", "text/csv"), (";", "text/csv"), ("\t", "text/tab-separated-values")):
         try:
             widths = {len(row) for row in csv.reader(lines[: max(3, len(lines) - 1)], delimiter=delimiter) if row}
         except csv.Error:
             continue
-        if len(lines) >= 3 and len(widths) == 1 and widths.pop() >= 3:
+        if len(widths) == 1 and widths.pop() >= 3:
             return mime
     return PLAIN_TEXT

@@ -10,7 +10,7 @@ from pathlib import Path
 from pipeline.errors import StorageFull
 from pipeline.model import File, new_id
 from pipeline.records.files import Files
-from pipeline.storage.base import Storage
+from pipeline.storage.base import Content, Storage
 
 MANIFEST = ".json"
 
@@ -49,8 +49,13 @@ async def copy_to(storage: Storage, key: str, path: Path) -> None:
 
 async def write_manifest(storage: Storage, file: File) -> None:
     """Put the File beside its bytes as `<key>.json`, from which every record can be rebuilt."""
-    text = file.model_dump_json().encode()
-    await storage.put(file.key + MANIFEST, _once(text), len(text), "application/json")
+    key, text, media_type = manifest(file)
+    await storage.put(key, _once(text), len(text), media_type)
+
+
+def manifest(file: File, text: bytes | None = None) -> Content:
+    """What lies beside the bytes of a File; `text` is the File as JSON, when that is known already."""
+    return Content(file.key + MANIFEST, text or file.model_dump_json().encode(), "application/json")
 
 
 async def describe(files: Files, storage: Storage, file: File) -> None:

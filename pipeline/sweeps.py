@@ -26,6 +26,7 @@ from pipeline.errors import SafelightError, StorageUnavailable
 from pipeline.files import Files
 from pipeline.model import ENDED, File, Upload
 from pipeline.records import Records
+from pipeline.records.derivatives import Unused
 from pipeline.records.retention import Standing
 from pipeline.records.sweeps import Swept
 from pipeline.settings import Settings
@@ -163,6 +164,22 @@ class Sweeps:
             swept += await self._counted(project)
         return swept
 
+    async def derivatives(self, dry: bool = False) -> Swept:
+        """Remove what was made on the fly and nobody asked for within `derivative_retention`, if that is set."""
+        if self._settings.derivative_retention is None:
+            return Swept()
+        before = await self._ago(self._settings.derivative_retention)
+        swept, passed = Swept(), 0
+        while batch := await self._records.derivatives.unused(before, BATCH, passed):
+            done = Swept(gone=len(batch)) if dry else await self._each_unused(batch)
+            swept += done
+            passed += len(batch) if dry else len(batch) - done.gone
+            if len(batch) < BATCH:
+                break
+            if not dry and swept.gone + swept.postponed >= MOST:
+                return swept + Swept(more=swept.gone > 0)
+        return swept
+
     async def staged(self, dry: bool = False) -> Swept:
         """Remove unfinished bytes that belong to no upload and are older than `orphan_grace`."""
         before = await self._ago(self._settings.orphan_grace)
@@ -213,6 +230,15 @@ class Sweeps:
                 return await self._tried(kept.id, expire(kept))
 
         return sum(await asyncio.gather(*(one(kept) for kept in batch)), Swept())
+
+    async def _each_unused(self, batch: Sequence[Unused]) -> Swept:
+        turns = asyncio.Semaphore(AT_ONCE)
+
+        async def one(unused: Unused) -> Swept:
+            async with turns:
+                return await self._tried(unused.key, self._files.drop_derivative(*unused))
+
+        return sum(await asyncio.gather(*map(one, batch)), Swept())
 
     async def _reached(self, storage: str, sweep: Awaitable[Swept]) -> Swept:
         """What a sweep of one storage did; one that is away keeps nobody from the others."""
@@ -407,6 +433,7 @@ SWEEPS: Mapping[str, Callable[[Sweeps, bool], Awaitable[Swept]]] = {
     "events": Sweeps.events,
     "orphans": Sweeps.orphans,
     "usage": Sweeps.usage,
+    "derivatives": Sweeps.derivatives,
     "staged": Sweeps.staged,
     "folders": Sweeps.folders,
 }

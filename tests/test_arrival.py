@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import os
+import threading
 from collections.abc import AsyncIterator
 
 import pytest
 
-from pipeline.arrival import HASH_BATCH, Arrival, Digest, Rules
+from pipeline.arrival import HASH_AHEAD, HASH_BATCH, Arrival, Digest, Rules
 from pipeline.errors import (
     BodyIncomplete,
     BodyTooLong,
@@ -114,7 +116,9 @@ async def test_what_came_before_a_cut_is_handed_on_by_a_part() -> None:
     assert kept == b"abc"
 
 
-@pytest.mark.parametrize("sizes", [[0], [1, 2, 3], [HASH_BATCH] * 3, [HASH_BATCH * 3 + 1, 5], [100_000] * 50])
+@pytest.mark.parametrize(
+    "sizes", [[0], [1, 2, 3], [HASH_BATCH] * 3, [HASH_BATCH * 3 + 1, 5], [100_000] * 50, [HASH_BATCH] * 12]
+)
 async def test_the_digest_is_that_of_hashlib(sizes: list[int]) -> None:
     digest, known = Digest(), hashlib.sha256()
     for size in sizes:
@@ -122,3 +126,28 @@ async def test_the_digest_is_that_of_hashlib(sizes: list[int]) -> None:
         known.update(chunk)
         await digest.add(chunk)
     assert await digest.hex() == known.hexdigest()
+
+
+async def test_a_digest_that_falls_behind_holds_the_bytes_back() -> None:
+    goes_on, known = threading.Event(), hashlib.sha256()
+
+    class Slow:
+        def update(self, data: bytes) -> None:
+            goes_on.wait(20)
+            known.update(data)
+
+        def digest(self) -> bytes:
+            return known.digest()
+
+    async def fed(digest: Digest, taken: list[int]) -> None:
+        for _ in range(40):
+            await digest.add(bytes(HASH_BATCH))
+            taken.append(HASH_BATCH)
+
+    digest, taken = Digest(Slow()), list[int]()
+    feeding = asyncio.create_task(fed(digest, taken))
+    done, _ = await asyncio.wait([feeding], timeout=0.5)
+    assert not done and sum(taken) <= HASH_AHEAD + HASH_BATCH
+    goes_on.set()
+    await feeding
+    assert await digest.hex() == hashlib.sha256(bytes(40 * HASH_BATCH)).hexdigest()

@@ -15,7 +15,14 @@ SOURCES = sorted([*ROOT.glob("pipeline/**/*.py"), *ROOT.glob("workers/**/*.py")]
 ONLY_IN = {
     "aiohttp.web": ["pipeline/api/"],
     "arq": ["pipeline/jobs.py", "workers/"],
-    "redis": ["pipeline/records/", "pipeline/events.py", "pipeline/flows.py", "pipeline/core.py", "workers/"],
+    "redis": [
+        "pipeline/records/",
+        "pipeline/events.py",
+        "pipeline/scripting.py",
+        "pipeline/flows.py",
+        "pipeline/core.py",
+        "workers/",
+    ],
     "pyvips": ["pipeline/nodes/", "pipeline/imaging/"],
     "PIL": ["pipeline/nodes/", "pipeline/imaging/"],
     "workers": ["workers/"],

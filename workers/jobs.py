@@ -86,7 +86,8 @@ class Jobs:
         self._traces = traces or Traces()
         self._sandbox = sandbox
         self._execute = execute
-        self._seats = asyncio.Semaphore(core.settings.sandbox_children)
+        self.seats = asyncio.Semaphore(core.settings.sandbox_children)
+        """The places at the sandbox, for all who draw in it."""
         self.running: set[str] = set()
         """Ids of the runs that are being executed now."""
 
@@ -105,7 +106,7 @@ class Jobs:
 
     async def _work(self, run: Run, files: Mapping[str, File], turn: Turn) -> None:
         self.running.add(run.id)
-        seat = Seat(self._sandbox, self._seats)
+        seat = Seat(self._sandbox, self.seats)
         try:
             with self._traces.over(run) as trace:
                 await Attempt(self._core, seat, self._execute, run, files, turn, trace).work()
@@ -384,6 +385,7 @@ class RunTools:
         self._sandbox = sandbox
         self._loading = asyncio.Lock()
         self._claimed: dict[str, Path] = {}
+        self._first: str | None = None
         self._folder = core.settings.data_dir / "tmp" / f"run-{run.id}-{run.attempt}-{id(self):x}"
         self.private = False
         """Whether outputs are private, because an input is."""
@@ -431,7 +433,7 @@ class RunTools:
         storage = self._storage(made)
         self._claim(made, file.key)
         self.files = [known for known in self.files if known.id != file.id] + [file]
-        bytes_put = storage.put(file.key, _chunks(made.artifact.path, file.size), file.size, file.mime)
+        bytes_put = storage.put(file.key, chunks(made.artifact.path, file.size), file.size, file.mime)
         began = perf_counter()
         faults = await asyncio.gather(bytes_put, write_manifest(storage, file), return_exceptions=True)
         self.stored += perf_counter() - began
@@ -506,7 +508,7 @@ class RunTools:
     def _file(self, made: Made) -> File:
         artifact, at = made.artifact, now()
         return File(
-            id=str(uuid5(UUID(self._run.id), f"{made.node}/{made.path}")),
+            id=self._id(made),
             project=self._run.project,
             storage=self._storage_name(made),
             key=checked_key(f"{self._folder_of(self._tries)}/{made.node}/{made.path}"),
@@ -522,6 +524,14 @@ class RunTools:
             path=made.path,
         )
 
+    def _id(self, made: Made) -> str:
+        """The same one at every try; that of the first output may have been told before."""
+        own = str(uuid5(UUID(self._run.id), f"{made.node}/{made.path}"))
+        if self._run.promise is None:
+            return own
+        self._first = self._first or own
+        return self._run.promise if own == self._first else own
+
     def _claim(self, made: Made, key: str) -> None:
         """Raise `PathInvalid` when this output, or a manifest, would replace another output of the run.
 
@@ -534,7 +544,8 @@ class RunTools:
         self._claimed[key] = mine
 
 
-async def _chunks(path: Path, size: int) -> AsyncIterator[bytes]:
+async def chunks(path: Path, size: int) -> AsyncIterator[bytes]:
+    """The bytes of a file of this machine."""
     with path.open("rb", buffering=0) as file:
         if size <= CHUNK:  # just written, so it is in memory, and a thread would cost more than the copy
             yield file.read(size)

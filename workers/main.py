@@ -20,12 +20,14 @@ from arq.connections import ArqRedis
 
 from pipeline.acts import ended
 from pipeline.core import Core, open_core
+from pipeline.delivery import DERIVE
 from pipeline.errors import RunPoisoned, SafelightError, SettingsInvalid, WorkerLost
 from pipeline.jobs import RUN_FLOW
 from pipeline.logs import configure_logs
 from pipeline.model import QUEUES, Problem, Queue, Try, WorkerBeat, new_id, now
 from pipeline.records.queue import Death
 from pipeline.settings import Settings, load_settings
+from workers.derivatives import Derivatives
 from workers.errands import errand_reader
 from workers.jobs import Jobs
 from workers.memory import held_memory
@@ -109,6 +111,7 @@ class Worker:
         self._id = new_id()
         self._traces = Traces.to(core.settings.otlp_endpoint)
         self._jobs = Jobs(core, core.sandbox, worker=self._id, traces=self._traces)
+        self._derivatives = Derivatives(core, core.sandbox, self._jobs.seats)
         self._queues = tuple(queues)
         self._slots = slots
         self._started_at = now()
@@ -155,7 +158,10 @@ class Worker:
             settings.key_prefix,
             self._queues,
             self._slots,
-            {RUN_FLOW: Work(self._jobs.run_flow, self._give_up)},
+            {
+                RUN_FLOW: Work(self._jobs.run_flow, self._give_up),
+                DERIVE: Work(self._derivatives.derive, self._derivatives.give_up),
+            },
             job_timeout=turns * longest,
             ahead=ahead,
             worker=self._id,

@@ -37,6 +37,7 @@ SWEEP_SECONDS: Mapping[str, float] = {
     "events": 600,
     "orphans": 3600,
     "usage": 21600,
+    "derivatives": 3600,
     "staged": 3600,
     "folders": 3600,
 }

@@ -27,21 +27,29 @@ CONFIG = """
 LOADER = "thumbor.loaders.file_loader"
 FILE_LOADER_ROOT_PATH = {folder!r}
 STORAGE = "thumbor.storages.no_storage"
-RESULT_STORAGE = None
+RESULT_STORAGE = {results}
 ALLOW_UNSAFE_URL = True
 MAX_PIXELS = 200_000_000
 WEBP_QUALITY = {quality}
 """
+CACHED = """
+RESULT_STORAGE_STORES_UNSAFE = True
+RESULT_STORAGE_EXPIRATION_SECONDS = 0
+RESULT_STORAGE_FILE_STORAGE_ROOT_PATH = {results!r}
+"""
 
 
 @contextmanager
-def serving(python: str, folder: Path) -> Iterator[tuple[int, str]]:
-    """The pid and the address of a server over the pictures in `folder`."""
+def serving(python: str, folder: Path, results: Path | None = None) -> Iterator[tuple[int, str]]:
+    """The pid and the address of a server over the pictures in `folder`, which keeps what it made in `results`."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     with tempfile.NamedTemporaryFile("w", suffix=".conf") as config:
-        config.write(CONFIG.format(folder=str(folder), quality=QUALITIES["webp"]))
+        kept = None if results is None else "'thumbor.result_storages.file_storage'"
+        config.write(CONFIG.format(folder=str(folder), quality=QUALITIES["webp"], results=kept))
+        if results is not None:
+            config.write(CACHED.format(results=str(results)))
         config.flush()
         command = [python, "-m", "thumbor.server", "-i", "127.0.0.1", "-p", str(port), "-c", config.name, "-l", "error"]
         with subprocess.Popen(command, stderr=subprocess.DEVNULL) as server:

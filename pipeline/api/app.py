@@ -21,18 +21,20 @@ import structlog
 from aiohttp import web
 
 from pipeline.acts import beside, either
-from pipeline.api import monitor
+from pipeline.api import demo, monitor
 from pipeline.api.access import PASS, PREFLIGHT_SECONDS, Access, burning, pass_of
 from pipeline.api.bodies import refuse_encoding
+from pipeline.api.content import ACCEL
 from pipeline.api.dialects import ENDPOINTS as DIALECTS
 from pipeline.api.endpoint import ID, PROJECT, Call, Endpoint, plain
 from pipeline.api.metrics import Metrics
 from pipeline.api.problems import ProblemDocument, refusal
 from pipeline.api.server import LIMITS, Runner
+from pipeline.api.shelf import SHELF, Shelf
 from pipeline.api.sse import Streams
 from pipeline.api.voices import OURS, VOICE, Voice
 from pipeline.core import Core, open_core
-from pipeline.describe import Raw, every_error, openapi_document, page
+from pipeline.describe import Raw, every_error, page
 from pipeline.errors import (
     Internal,
     KeyInvalid,
@@ -55,6 +57,10 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 REQUEST_ID = re.compile(r"[\w.:-]{1,128}", re.ASCII)
 PAGE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'"
 BACKLOG = 1024
+USED_EVERY = 60.0
+"""Seconds between two notes on which derivatives are asked for."""
+NEWEST = 10_000
+"""More new containers than were given back, after which they are searched for circles."""
 LAST_WORDS = 2.0
 """Seconds for answers that are still going on after the grace."""
 SIGNING = (SignatureRequired, SignatureInvalid, SignatureExpired, TokenUsed)
@@ -78,6 +84,7 @@ async def docs(call: Call) -> web.Response:
 ENDPOINTS: Sequence[Endpoint] = (
     *DIALECTS,
     *monitor.ENDPOINTS,
+    *demo.ENDPOINTS,
     Endpoint(
         "GET",
         "/openapi.json",
@@ -102,6 +109,8 @@ ENDPOINTS: Sequence[Endpoint] = (
 @cache
 def document() -> dict[str, Any]:
     """Everything that is served, as an OpenAPI 3.1 document."""
+    from pipeline.openapi import openapi_document  # as costly to load as a tenth of all the rest, and seldom asked for
+
     described = [replace(endpoint, errors=(*endpoint.errors, *_common_errors(endpoint))) for endpoint in ENDPOINTS]
     return openapi_document(described, version=version("safelight"), problem=ProblemDocument)
 
@@ -117,7 +126,8 @@ def _common_errors(endpoint: Endpoint) -> tuple[type[SafelightError], ...]:
 def create_app(core: Core) -> web.Application:
     """Everything that is served over HTTP on `core`; it belongs behind `server.Runner`."""
     gate = Gate(core)
-    app = web.Application(middlewares=[gate.middleware()], handler_args=LIMITS)
+    limits = {**LIMITS, "keepalive_timeout": core.settings.header_timeout}
+    app = web.Application(middlewares=[gate.middleware()], handler_args=limits)
     for endpoint in ENDPOINTS:
         for method, path in product(_methods(endpoint), (endpoint.path, *endpoint.also)):
             app.router.add_route(method, path, gate.behind(endpoint), expect_handler=_wait_for_body)
@@ -126,6 +136,9 @@ def create_app(core: Core) -> web.Application:
     app.on_response_prepare.append(gate.on_prepare)
     app.cleanup_ctx.append(gate.counting)
     app[GATE] = gate
+    app[SHELF] = gate.shelf
+    if core.settings.accel_redirect:
+        app[ACCEL] = core.settings.accel_redirect
     return app
 
 
@@ -153,11 +166,13 @@ class Gate:
         self._core = core
         self._access = Access(core.settings.projects, core.settings.admin_keys)
         self._metrics = Metrics()
+        self.shelf = Shelf(core.settings.delivery_cache, self._access.cors_headers)
         self._streams = Streams()
         self._answering = 0
         self._idle = asyncio.Event()
         self._idle.set()
         self._draining = False
+        self._log = log.bind()  # once, for it is asked with every request
 
     def behind(self, endpoint: Endpoint) -> Handler:
         """The handler that lets a request through to `endpoint`."""
@@ -237,14 +252,23 @@ class Gate:
     async def counting(self, app: web.Application) -> AsyncIterator[None]:
         """Tell what is counted here while the application runs, and the rest at its end."""
         records = self._core.records
-        async with beside(self._metrics.keep_telling(records)):
+        changes = records.changes.follow(self.shelf.changed, self.shelf.stands)
+        async with beside(self._metrics.keep_telling(records)), beside(changes), beside(self._keep_telling_used()):
             yield
         with suppress(RecordsUnavailable):
             await self._metrics.tell(records)
+            await self._core.delivering.tell_used()
+
+    async def _keep_telling_used(self) -> None:
+        while True:
+            await asyncio.sleep(USED_EVERY)
+            with suppress(RecordsUnavailable):
+                await self._core.delivering.tell_used()
 
     async def drain(self, seconds: float) -> None:
         """End event streams and wait for every other answer; connections close after what they carry now."""
         self._draining = True
+        self.shelf.close()
         await self._streams.close()
         try:
             async with asyncio.timeout(seconds):
@@ -261,9 +285,10 @@ class Gate:
             return response
         finally:
             seconds = time.perf_counter() - started
-            self._metrics.requests.labels(method, path, status).inc()
-            self._metrics.request_seconds.labels(method, path).observe(seconds)
-            log.info("request", method=request.method, path=request.path, status=status, ms=round(seconds * 1000, 1))
+            self._metrics.answered(method, path, status, seconds)
+            self._log.info(
+                "request", method=request.method, path=request.path, status=status, ms=round(seconds * 1000, 1)
+            )
 
     async def _answered(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         if request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers:
@@ -350,9 +375,13 @@ async def serve(settings: Settings, *, door: socket.socket | None = None) -> Non
 
 
 def _settle_memory() -> None:
-    """Keep what was loaded out of every later collection: a full one of it all holds up answers for 60 ms."""
+    """Keep what was loaded out of every later collection: a full one of it all holds up answers for 60 ms.
+
+    And collect less often than after every request or two, which is an eighth of what a small upload costs.
+    """
     gc.collect()
     gc.freeze()
+    gc.set_threshold(NEWEST)
 
 
 async def _follow_flows(core: Core) -> None:

@@ -14,6 +14,8 @@ from aiohttp import HttpVersion11, web
 from aiohttp.http_exceptions import HttpProcessingError
 from multipart import MultipartError, MultipartSegment, PushMultipartParser, parse_options_header
 
+from pipeline.api.server import Connection
+from pipeline.api.taps import PIECE, Tap
 from pipeline.disposition import disposition_name
 from pipeline.errors import (
     BodyEmpty,
@@ -21,6 +23,8 @@ from pipeline.errors import (
     BodyTooSlow,
     BodyTypeUnsupported,
     EncodingUnsupported,
+    FieldsTooMany,
+    FormPartsTooMany,
     MultipartBroken,
     RequestInvalid,
 )
@@ -34,7 +38,9 @@ STRAY_LIMIT = 64 * 1024
 """Bytes a form may carry outside of its parts."""
 JSON_LIMIT = 1024 * 1024
 SLOWEST = 256
-"""Bytes a second that a body must keep up once it has lasted for longer than one silence may."""
+"""Bytes a second that a body must keep up, over as long as one silence may last; what came before buys no more."""
+LARGE = 2 * PIECE
+"""Bytes still to come from which on they are read from the socket itself."""
 FORM = "multipart/form-data"
 
 
@@ -52,6 +58,8 @@ class Body:
         self._request = request
         self._timeout = timeout
         self._begun: float | None = None
+        self._tap: Tap | None = None
+        self._spare = timeout
         self.received = 0
 
     def __aiter__(self) -> AsyncIterator[bytes]:
@@ -65,16 +73,41 @@ class Body:
     async def read(self) -> bytes:
         """The next bytes, b"" after the last; raises `BodyTimeout`, `BodyTooSlow` or `RequestInvalid` (bad framing)."""
         await self._begin()
-        self._check_pace()
+        asked = time.monotonic()
         try:
-            async with asyncio.timeout(self._timeout):
-                piece = await self._request.content.readany()
+            if (piece := self._at_hand()) is None:
+                async with asyncio.timeout(self._timeout):
+                    piece = await self._next()
         except TimeoutError as cause:
             raise BodyTimeout(seconds=f"{self._timeout:g}") from cause
         except (web.RequestPayloadError, HttpProcessingError) as cause:
             raise RequestInvalid(reason="The framing of the body is broken.") from cause
+        if piece:
+            self._keep_pace(len(piece), time.monotonic() - asked)
         self.received += len(piece)
         return piece
+
+    def _at_hand(self) -> bytes | None:
+        """What the parser has already, b"" at the end, which needs no timer; None if it has to be waited for."""
+        if self._is_large():
+            return None
+        content = self._request.content
+        piece: bytes = content.read_nowait()
+        return piece if piece or content.at_eof() else None
+
+    async def _next(self) -> bytes:
+        """From the socket while that pays, else from the parser, which knows too what comes of a client that left."""
+        connection = self._request.protocol
+        if not isinstance(connection, Connection) or not self._is_large():
+            return await self._request.content.readany()
+        self._tap = self._tap or connection.tapped(self._request, self.received)
+        piece = await self._tap.read() if self._tap else b""
+        if self._tap and (not piece or not self._tap.rest):
+            connection.untap()
+        return piece or await self._request.content.readany()
+
+    def _is_large(self) -> bool:
+        return self._tap is not None or (self._request.content_length or 0) - self.received >= LARGE
 
     async def whole(self, limit: int) -> bytes:
         """All of it, when it is at most `limit` bytes; else raises `RequestInvalid`."""
@@ -102,9 +135,10 @@ class Body:
         await self._request.writer.write(f"HTTP/1.1 {status}\r\n{fields}\r\n".encode())
         self._request.writer.output_size = 0
 
-    def _check_pace(self) -> None:
-        lasted = time.monotonic() - (self._begun or 0) - self._timeout
-        if self.received < lasted * SLOWEST:
+    def _keep_pace(self, length: int, waited: float) -> None:
+        """Only what the client lets us wait counts: a storage that takes its time is not its fault."""
+        self._spare = min(self._timeout, self._spare + length / SLOWEST) - waited
+        if self._spare < 0:
             raise BodyTooSlow(rate=SLOWEST)
 
 
@@ -153,8 +187,9 @@ class Part:
 class Form:
     """The parts of a multipart body in the order they arrive; read each before asking for the next."""
 
-    def __init__(self, request: web.Request, body: Body) -> None:
-        self._events = _Events(body, _boundary(request))
+    def __init__(self, request: web.Request, body: Body, most_texts: int = TEXT_LIMIT) -> None:
+        self._events = _Events(body, _boundary(request), PART_LIMIT - TEXT_LIMIT + most_texts)
+        self._most_texts = most_texts
         self._part: Part | None = None
         self._texts = 0
 
@@ -173,17 +208,19 @@ class Form:
 
     def _count(self, part: Part) -> None:
         self._texts += not part.is_file
-        if self._texts > TEXT_LIMIT:
-            raise RequestInvalid(reason=f"A form may have {TEXT_LIMIT} text fields at most.")
+        if self._texts > self._most_texts:
+            raise FieldsTooMany(most=self._most_texts)
 
 
 class _Events:
     """What the parser sees: a segment, its bytes, None at its end, and again; None after the last."""
 
-    def __init__(self, body: Body, boundary: str) -> None:
+    def __init__(self, body: Body, boundary: str, most_parts: int) -> None:
         self._body = body
+        self._most_parts = most_parts
+        self._parts = 0
         try:
-            self._parser = PushMultipartParser(boundary, max_segment_count=PART_LIMIT)
+            self._parser = PushMultipartParser(boundary)
         except MultipartError as cause:
             raise MultipartBroken(reason=str(cause).rstrip(".")) from cause
         self._pending: Iterator[MultipartSegment | bytes | None] = iter(())
@@ -195,11 +232,17 @@ class _Events:
             while not self._over:
                 for event in self._pending:
                     self._stray = 0
+                    self._count(event)
                     return event
                 await self._feed()
         except MultipartError as cause:
             raise MultipartBroken(reason=str(cause).rstrip(".")) from cause
         return None
+
+    def _count(self, event: MultipartSegment | bytes | None) -> None:
+        self._parts += isinstance(event, MultipartSegment)
+        if self._parts > self._most_parts:
+            raise FormPartsTooMany(most=self._most_parts)
 
     async def _feed(self) -> None:
         """Hand the parser the next piece; between two events only so many bytes may pass."""

@@ -17,7 +17,7 @@ from urllib.parse import quote
 from aiohttp import web
 
 from pipeline.errors import RangeNotSatisfiable, StorageKeyNotFound
-from pipeline.model import File
+from pipeline.model import Derivative, File
 from pipeline.storage.base import ByteRange, Storage
 
 INLINE = frozenset({"image/jpeg", "image/png", "image/webp", "image/avif", "image/gif"})
@@ -43,11 +43,26 @@ class Span:
         return self.stop - self.start
 
 
+ACCEL = web.AppKey("accel", str)
+"""The setting `accel_redirect`, where it is set."""
+KEPT = ("ETag", "Cache-Control", "Vary")
+"""What a 304 repeats of the headers."""
+
+
 async def send(request: web.Request, file: File, storage: Storage, *, download: bool = False) -> web.StreamResponse:
     """Answer with the bytes of `file`, or the part asked for; raises `RangeNotSatisfiable`, `StorageKeyNotFound`."""
-    headers = _headers(file, download)
+    return await send_bytes(request, file, storage, _headers(file, download))
+
+
+async def send_bytes(
+    request: web.Request, file: File | Derivative, storage: Storage, headers: dict[str, str], body: bytes | None = None
+) -> web.StreamResponse:
+    """Answer with these bytes under these headers, or the part asked for; `body` are all of them, if they are at hand.
+
+    Raises what `send` does.
+    """
     if _matches(request.headers.get("If-None-Match", ""), file.sha256):
-        return web.Response(status=304, headers={name: headers[name] for name in ("ETag", "Cache-Control")})
+        return web.Response(status=304, headers={name: headers[name] for name in KEPT if name in headers})
     span = _span(request, file)
     headers["Content-Length"] = str(span.size)
     if span.partial:
@@ -55,25 +70,50 @@ async def send(request: web.Request, file: File, storage: Storage, *, download: 
     status = 206 if span.partial else 200
     if request.method == "HEAD":
         return web.Response(status=status, headers=headers)
+    if body is not None:
+        return web.Response(status=status, headers=headers, body=body[span.start : span.stop])
     path = storage.local_path(file.key)
+    if path is not None and ACCEL in request.app:
+        return _handed_over(request.app[ACCEL], path, file, headers)
     if path is not None:
         return await _send_local(request, path, span, status, headers)
     return await _send_stream(request, file, storage, span, status, headers)
 
 
 def _headers(file: File, download: bool) -> dict[str, str]:
-    media_type = file.mime if SAFE_TYPE.fullmatch(file.mime) else "application/octet-stream"
+    shown = disposition(file.name, attachment=download or media_type_of(file) not in INLINE)
+    return content_headers(file, shown, PRIVATE_CACHE if file.private else PUBLIC_CACHE)
+
+
+def media_type_of(file: File | Derivative) -> str:
+    """The type it is sent as."""
+    return file.mime if SAFE_TYPE.fullmatch(file.mime) else "application/octet-stream"
+
+
+def content_headers(file: File | Derivative, shown: str, cache: str) -> dict[str, str]:
+    """What is said of bytes that strangers sent or that were made of such: a browser may show and keep them, no more.
+
+    `shown` is the Content-Disposition, `cache` the Cache-Control.
+    """
     return {
-        "Content-Type": media_type,
-        "Content-Disposition": disposition(file.name, attachment=download or media_type not in INLINE),
+        "Content-Type": media_type_of(file),
+        "Content-Disposition": shown,
         "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; sandbox",
         "X-Content-Type-Options": "nosniff",
         "Cross-Origin-Resource-Policy": "cross-origin",
         "Referrer-Policy": "no-referrer",
         "Accept-Ranges": "bytes",
         "ETag": f'"{file.sha256}"',
-        "Cache-Control": PRIVATE_CACHE if file.private else PUBLIC_CACHE,
+        "Cache-Control": cache,
     }
+
+
+def _handed_over(accel: str, path: Path, file: File | Derivative, headers: dict[str, str]) -> web.Response:
+    """An answer whose bytes, all or the part asked for, the server in front of this one sends."""
+    kept = {name: text for name, text in headers.items() if name not in ("Content-Length", "Content-Range")}
+    if accel == "x-sendfile":
+        return web.Response(headers=kept | {"X-Sendfile": str(path)})
+    return web.Response(headers=kept | {"X-Accel-Redirect": f"{accel}{quote(f'{file.storage}/{file.key}')}"})
 
 
 def disposition(name: str, *, attachment: bool) -> str:
@@ -88,7 +128,7 @@ def _matches(condition: str, etag: str) -> bool:
     return "*" in tags or f'"{etag}"' in tags
 
 
-def _span(request: web.Request, file: File) -> Span:
+def _span(request: web.Request, file: File | Derivative) -> Span:
     """What a Range header asks for; one that is none, or several, or of other bytes, is answered with everything."""
     whole = Span(0, file.size)
     match = RANGE.fullmatch(request.headers.get("Range", "").replace(" ", ""))
@@ -144,7 +184,12 @@ async def _send_file(
 
 
 async def _send_stream(
-    request: web.Request, file: File, storage: Storage, span: Span, status: int, headers: dict[str, str]
+    request: web.Request,
+    file: File | Derivative,
+    storage: Storage,
+    span: Span,
+    status: int,
+    headers: dict[str, str],
 ) -> web.StreamResponse:
     """The first piece is asked for before the status goes out, so that missing bytes are still a clean error."""
     part = ByteRange(span.start, span.stop - 1) if span.partial else None

@@ -6,6 +6,7 @@ import hashlib
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, TypeVar, get_origin
 
 import orjson
@@ -94,7 +95,7 @@ class Call:
     def query(self, model: type[M]) -> M:
         """The query as `model`, in which a field of many may be told again and again; raises `RequestInvalid`."""
         given = self.request.query
-        many = {name for name, of in model.model_fields.items() if get_origin(of.annotation) is tuple}
+        many = _of_many(model)
         told = {name: given.getall(name) if name in many else given[name] for name in given if name not in self.pass_}
         try:
             return model.model_validate(told)
@@ -105,6 +106,12 @@ class Call:
         """The JSON body as `model`; raises `BodyEmpty`, `BodyTypeUnsupported` or `RequestInvalid`."""
         require_json(self.request)
         return parsed(model, await self.body.whole(JSON_LIMIT))
+
+
+@cache
+def _of_many(model: type[BaseModel]) -> frozenset[str]:
+    """The fields that may be told again and again."""
+    return frozenset(name for name, of in model.model_fields.items() if get_origin(of.annotation) is tuple)
 
 
 def parsed(model: type[M], text: bytes | str) -> M:

@@ -69,7 +69,11 @@ async def once(call: Call, prepare: Prepare[P], commit: Commit[P], *, digest: st
     if not key or len(key) > LONGEST_KEY:
         raise RequestInvalid(reason=f"An {HEADER} has 1 to {LONGEST_KEY} characters.")
     hold = Hold(call, key)
-    found = await hold.claim(_fingerprint(call, digest), call.core.settings.idempotency_ttl)
+    try:
+        found = await hold.claim(_fingerprint(call, digest), call.core.settings.idempotency_ttl)
+    except asyncio.CancelledError:  # it may be ours by now
+        await settled(hold.release())
+        raise
     if isinstance(found, Answer):
         return _replayed(found)
     call.request[MADE_AS] = found

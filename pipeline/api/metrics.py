@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter as Tallied
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -146,12 +146,34 @@ class Metrics:
             registry=self.registry,
         )
 
+        self._answered: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         self.stream_seconds = Histogram(
             "safelight_http_stream_seconds",
             "From an event to its place in a stream that this process sends, in seconds.",
             buckets=SECONDS,
             registry=self.registry,
         )
+
+    def counting(self, method: str, path: str) -> Callable[[int, float], None]:
+        """Counts the answers, and the seconds they took, that are given without a handler."""
+        seconds = self.request_seconds.labels(method, path)
+        requests = {status: self.requests.labels(method, path, status) for status in (200, 304)}
+
+        def count(status: int, took: float) -> None:
+            requests[status].inc()
+            seconds.observe(took)
+
+        return count
+
+    def answered(self, method: str, path: str, status: int, seconds: float) -> None:
+        """Measure an answer."""
+        names = (method, path, status)
+        if (found := self._answered.get(names)) is None:  # what finds it by its names costs more than to count
+            found = self.requests.labels(*names), self.request_seconds.labels(method, path)
+            self._answered[names] = found
+        count, times = found
+        count.inc()
+        times.observe(seconds)
 
     def streamed(self, event: Event, since: datetime) -> None:
         """Measure how far behind a stream is that began at `since`; what had happened before does not count."""

@@ -54,6 +54,10 @@ def up(
     run_async(_up(Wish(data, host, port, workers, web, verbose, as_json)))
 
 
+WIDGET = "node_modules/@uploadcare/file-uploader/web"
+"""Where npm puts the files of the widget for `/demo`."""
+
+
 async def _up(wish: Wish) -> None:
     from contextlib import ExitStack
 
@@ -91,6 +95,7 @@ def _settled(wish: Wish) -> tuple[dict[str, str], Settings]:
         environ.setdefault("SAFELIGHT_LOG_LEVEL", "warning")
     settings = _reloaded(environ)
     environ["SAFELIGHT_DATA_DIR"] = str(settings.data_dir)
+    environ.setdefault("SAFELIGHT_DEMO_WIDGET", str(settings.demo_widget or settings.data_dir / "demo" / WIDGET))
     return environ, settings
 
 
@@ -124,6 +129,7 @@ def _announce(wish: Wish, note: Mapping[str, Any]) -> None:
         return
     rows = {
         "docs": f"{note['address']}/docs",
+        "demo": f"{note['address']}/demo",
         "project": note["project"],
         "public key": note["public_key"],
         "secret key": note["secret_key"],

@@ -199,6 +199,16 @@ def load_flow(flow_id: str, text: str, file: str | None = None, belongings: Belo
     return flow
 
 
+def made_flow(flow_id: str, value: Mapping[str, Any]) -> Flow:
+    """The flow that plain values make, as YAML of them would; raises `FlowInvalid` as `load_flow` does."""
+    document = Document(f"{shown(flow_id)}.yaml", value=value)
+    flow = _Loader(flow_id, "", document, None).load()
+    complaints = document.sorted_complaints()
+    if flow is None or complaints:
+        raise FlowInvalid(summary=_summary(flow_id, complaints), complaints=complaints)
+    return flow
+
+
 def lacking(flow: Flow, belongings: Belongings) -> Sequence[Complaint]:
     """What a sound flow names that is not among the belongings."""
     try:

@@ -76,6 +76,24 @@ def turned(stream: Stream, orientation: int) -> Stream:
     return replace(stream, width=width, height=height, turned=stream.turned or orientation != 1)
 
 
+def pointwise_held(act: Act, stream: Stream) -> Stream:
+    """Every pixel for itself, by a step that reads them more than once."""
+    return act.account.held(stream).acted()
+
+
+def adjust(act: Act, stream: Stream) -> Stream:
+    return (pointwise_held if act.node.vibrance else pointwise)(act, stream)
+
+
+def blur(act: Act, stream: Stream) -> Stream:
+    return (redrawn if act.node.amount == 1 else held)(act, stream)
+
+
+def rectangle(act: Act, stream: Stream) -> Stream:
+    act.account.need(act.before.width * act.before.height * 4)
+    return act.account.settled(stream, act.before).acted()
+
+
 def animate(act: Act, stream: Stream) -> Stream:
     return act.account.held(stream) if act.node.reverse and stream.frames > 1 else stream
 
@@ -170,13 +188,14 @@ def _lay(act: Act, layer: Stream, width: int, height: int) -> None:
 
 
 WORKINGS: dict[str, Working] = {
-    "adjust": pointwise,
+    "adjust": adjust,
     "animate": animate,
-    "blur": redrawn,
+    "blur": blur,
     "border": redrawn,
     "convert": wishing,
     "crop": crop,
     "duotone": pointwise,
+    "enhance": pointwise_held,
     "flip": flip,
     "frames": frames,
     "grayscale": pointwise,
@@ -187,6 +206,7 @@ WORKINGS: dict[str, Working] = {
     "orient": oriented,
     "overlay": overlay,
     "pad": pad,
+    "rectangle": rectangle,
     "redact": redact,
     "resize": resize,
     "rotate": rotate,

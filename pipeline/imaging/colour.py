@@ -46,6 +46,23 @@ def bent(picture: Picture, curve: Callable[[float], float]) -> Picture:
     return replace(picture, pixels=pixels.maplut(table).copy(interpretation=pixels.interpretation))
 
 
+def vibrant(picture: Picture, amount: float) -> Picture:
+    """Colours taken away from their luminance, 1 + `amount` x (1 - saturation) times as far; below 0 towards it.
+
+    The saturation is the span between the largest and the smallest band, 0 to 1.
+    """
+    held = picture.held()
+    pixels = _colours(held)
+    colours, others = pixels.extract_band(0, n=3), pixels.bands - 3
+    grey = colours.recomb(_widened((LUMINANCE,), 0))
+    bands = [colours.extract_band(place) for place in range(3)]
+    span = (bands[0].bandrank(bands[1:], index=2) - bands[0].bandrank(bands[1:], index=0)) / 255
+    shifted = (colours - grey) * (1 + amount * (1 - span)) + grey
+    mixed = shifted.linear(1, 0.5, uchar=True).copy(interpretation="srgb")
+    mixed = mixed.bandjoin(pixels.extract_band(3, n=others)) if others else mixed
+    return replace(held, pixels=mixed)
+
+
 def greyed(picture: Picture) -> Picture:
     """The luminance of every pixel, one band beside the alpha."""
     shown = picture.in_srgb()

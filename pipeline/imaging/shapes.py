@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import pyvips
@@ -62,6 +62,45 @@ def coverage(width: int, height: int, radius: float) -> pyvips.Image:
     return top.insert(below, 0, height - side).insert(below.fliphor(), width - side, height - side)
 
 
+def fitting(corners: Sequence[tuple[float, float]], width: int, height: int) -> list[tuple[float, float]]:
+    """The radii of four corners, from the top left clockwise, made smaller together until none overlap.
+
+    As `border-radius` does it: CSS Backgrounds and Borders Level 3, section 4.5.
+    """
+    (a, e), (b, f), (c, g), (d, h) = corners
+    spans = ((width, a + b), (width, d + c), (height, e + h), (height, f + g))
+    factor = min([1.0, *(side / taken for side, taken in spans if taken > 0)])
+    return [(across * factor, down * factor) for across, down in corners]
+
+
+def elliptic(width: int, height: int, corners: Sequence[tuple[float, float]]) -> pyvips.Image:
+    """How much of each pixel, 0 to 255, lies in a rectangle whose corners are quarters of ellipses."""
+    made = pyvips.Image.black(width, height).new_from_image(255).cast("uchar")
+    for number, (across, down) in enumerate(corners):
+        if across <= 0 or down <= 0:
+            continue
+        corner = _quarter(min(width, math.ceil(across)), min(height, math.ceil(down)), across, down)
+        right, below = number in (1, 2), number in (2, 3)
+        corner = corner.fliphor() if right else corner
+        corner = corner.flipver() if below else corner
+        made = made.insert(corner, width - corner.width if right else 0, height - corner.height if below else 0)
+    return made
+
+
+def _quarter(width: int, height: int, across: float, down: float) -> pyvips.Image:
+    """The top left corner; how far a pixel is from the ellipse is told by the slope there, to the first order."""
+    place = pyvips.Image.xyz(width, height)
+    x, y = across - 0.5 - place[0], down - 0.5 - place[1]
+    x, y = (x > 0).ifthenelse(x, 0), (y > 0).ifthenelse(y, 0)
+    level = ((x / across) ** 2 + (y / down) ** 2) ** 0.5
+    slope = ((x / across**2) ** 2 + (y / down**2) ** 2) ** 0.5
+    # Towards the middle both go to nothing; there a pixel is inside anyway.
+    inside = (1 - level) * level / (slope + 1e-9) + 0.5
+    inside = (level < 0.5).ifthenelse(1, inside)
+    inside = (inside > 0).ifthenelse((inside > 1).ifthenelse(1, inside), 0)
+    return (inside * 255).rint().cast("uchar").copy_memory()
+
+
 def masked(frame: pyvips.Image, mask: pyvips.Image) -> pyvips.Image:
     """The frame with its alpha multiplied by the mask."""
     if not frame.hasalpha():
@@ -74,6 +113,12 @@ def plane(mask: pyvips.Image, colour: tuple[int, ...], opacity: float = 1.0) -> 
     strength = opacity * (colour[3] if len(colour) == 4 else 255) / 255
     filled = mask.new_from_image(list(colour[:3])).cast("uchar").copy(interpretation="srgb")
     return filled.bandjoin((mask * strength).rint().cast("uchar"))
+
+
+def plain_picture(width: int, height: int, colour: tuple[int, ...]) -> Picture:
+    """A picture of one colour, with alpha."""
+    pixels = pyvips.Image.black(width, height).new_from_image([*colour, 255][:4]).cast("uchar")
+    return Picture(pixels.copy(interpretation="srgb"), Outline(width, height, alpha=True))
 
 
 def with_alpha(frame: pyvips.Image) -> pyvips.Image:

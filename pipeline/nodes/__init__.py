@@ -12,6 +12,7 @@ from pipeline.nodes.convert import Convert
 from pipeline.nodes.crop import Crop
 from pipeline.nodes.deepzoom import Deepzoom
 from pipeline.nodes.duotone import Duotone
+from pipeline.nodes.enhance import Enhance
 from pipeline.nodes.exif import Exif
 from pipeline.nodes.faces import Faces
 from pipeline.nodes.first import First
@@ -33,6 +34,7 @@ from pipeline.nodes.pad import Pad
 from pipeline.nodes.palette import Palette
 from pipeline.nodes.pdf import Pdf
 from pipeline.nodes.placeholder import Placeholder
+from pipeline.nodes.rectangle import Rectangle
 from pipeline.nodes.redact import Redact
 from pipeline.nodes.resize import Resize
 from pipeline.nodes.rotate import Rotate
@@ -81,10 +83,12 @@ INDEX: dict[str, type[Node]] = {
     "adjust": Adjust,
     "blur": Blur,
     "duotone": Duotone,
+    "enhance": Enhance,
     "grayscale": Grayscale,
     "icc": Icc,
     "invert": Invert,
     "metadata": Metadata,
+    "rectangle": Rectangle,
     "redact": Redact,
     "sepia": Sepia,
     "sharpen": Sharpen,

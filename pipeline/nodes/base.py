@@ -301,6 +301,31 @@ class Encoding(Node):
         return {name: value for name, value in settings.items() if value is not None}
 
 
+Offset = Annotated[int, Field(ge=-65_535, le=65_535)] | Annotated[str, Field(pattern=r"^-?\d{1,3}(\.\d+)?%$")]
+Share = Annotated[str, Field(pattern=r"^\d{1,3}(\.\d+)?%$")]
+
+
+def length_of(length: int | str, side: int) -> int:
+    """Pixels, or a percentage of a side, in pixels."""
+    return length if isinstance(length, int) else round(float(length.rstrip("%")) / 100 * side)
+
+
+class Place(BaseModel):
+    """Where something lies in something else: pixels from its left and top, or a percentage of the room left over.
+
+    As `background-position` of CSS: at `100%` the right edges, or the lower ones, are one above the other.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    x: Offset
+    y: Offset
+
+    def spot(self, width: int, height: int, around: Outline) -> tuple[int, int]:
+        """Left and top of what has this size, in pixels of what is around it."""
+        return length_of(self.x, around.width - width), length_of(self.y, around.height - height)
+
+
 class Focus(BaseModel):
     """A point of the picture, as fractions of its width and height from the top left."""
 

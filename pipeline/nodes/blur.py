@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+import pyvips
 from pydantic import Field
 
 from pipeline.imaging.blurring import blurred
@@ -23,5 +24,21 @@ class Blur(ImageNode):
         ge=0.4, le=250, description="Standard deviation of the bell curve, pixels; about a third of its reach."
     )
 
+    amount: float = Field(
+        default=1,
+        ge=-2,
+        le=1,
+        description="How much of the blurred picture is mixed in: 1 all of it; below 0 the opposite, which sharpens.",
+    )
+
     def apply(self, image: Picture, beside: Mapping[str, Picture]) -> Picture:
-        return image.each_frame(lambda frame: blurred(frame, self.sigma), grey=True)
+        # What is mixed is read twice.
+        whole = image if self.amount == 1 else image.settled(grey=True).held()
+        return whole.each_frame(self._mixed, grey=True)
+
+    def _mixed(self, frame: pyvips.Image) -> pyvips.Image:
+        soft = blurred(frame, self.sigma)
+        if self.amount == 1:
+            return soft
+        mixed = (soft.cast("float") - frame) * self.amount + frame
+        return mixed.linear(1, 0.5, uchar=True).copy(interpretation=frame.interpretation)

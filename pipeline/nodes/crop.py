@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pipeline.errors import NodeInvalid
 from pipeline.imaging.faces import cut_to, finder, look_scale
 from pipeline.imaging.picture import Window
-from pipeline.nodes.base import FaceGravity, FaceNode, Focus, ImageNode, Pixel
+from pipeline.nodes.base import FaceGravity, FaceNode, Focus, ImageNode, Pixel, Place, Share, length_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -53,14 +53,23 @@ class Crop(FaceNode, ImageNode):
     aspect: str | None = Field(
         default=None, pattern=r"^\d+(\.\d+)?:\d+(\.\d+)?$", description="The largest part of this ratio, `16:9`."
     )
-    width: Pixel | None = Field(default=None, description="Pixels to keep; left out, the whole width.")
-    height: Pixel | None = Field(default=None, description="Pixels to keep; left out, the whole height.")
+    width: Pixel | Share | None = Field(
+        default=None, description="Pixels or a percentage to keep; left out, the whole width."
+    )
+    height: Pixel | Share | None = Field(
+        default=None, description="Pixels or a percentage to keep; left out, the whole height."
+    )
     gravity: FaceGravity = Field(
         default="center",
         description="Which part stays: a side or corner, where `attention` or `entropy` is highest, or every `face` "
         "that fits, the largest first (needs the setting `face_model`; without a face, `attention`).",
     )
     focus: Focus | None = Field(default=None, description="The point to keep in view, instead of `gravity`.")
+    place: Place | None = Field(
+        default=None,
+        description="Where the part lies, instead of `gravity`: `{x: 20, y: 50%}`, pixels from the left and top or "
+        "percentages of the room that is left; moved inwards where it would hang over.",
+    )
 
     @model_validator(mode="after")
     def _has_one_way(self) -> Self:
@@ -69,6 +78,8 @@ class Crop(FaceNode, ImageNode):
             raise ValueError("crop needs exactly one of region, aspect, or width and height")
         if self.aspect and float(min(self.aspect.split(":"), key=float)) == 0:
             raise ValueError("an aspect ratio has no zero side")
+        if self.place and (self.region or self.focus):
+            raise ValueError("a part has one place: leave out either `place`, or region and focus")
         return self
 
     def reach(self, outline: Outline) -> Outline:
@@ -80,15 +91,22 @@ class Crop(FaceNode, ImageNode):
 
     def apply(self, image: Picture, beside: Mapping[str, Picture]) -> Picture:
         if self.region:
-            return image.cropped(self._rectangle(image.outline, self.region))
+            return image.cropped(rectangle_of(self.region, image.outline))
         size = self._size(image.outline)
+        if self.place:
+            return image.cropped(self._placed(image.outline, self.place, *size))
         if self._seeks_faces:
             return self._cut_to_faces(image, *size)
         return image.windowed(*size, self.gravity, self.focus.point if self.focus else None)
 
     @property
     def _seeks_faces(self) -> bool:
-        return self.gravity == "face" and not self.focus and not self.region
+        return self.gravity == "face" and not self.focus and not self.region and not self.place
+
+    def _placed(self, outline: Outline, place: Place, width: int, height: int) -> Window:
+        left, top = place.spot(width, height, outline)
+        most = outline.width - width, outline.height - height
+        return Window(min(max(0, left), most[0]), min(max(0, top), most[1]), width, height)
 
     def _cut_to_faces(self, image: Picture, width: int, height: int) -> Picture:
         find = finder(self._face_model)
@@ -99,30 +117,31 @@ class Crop(FaceNode, ImageNode):
 
     def _size(self, outline: Outline) -> tuple[int, int]:
         if self.region:
-            found = self._rectangle(outline, self.region)
+            found = rectangle_of(self.region, outline)
             return found.width, found.height
         if self.aspect:
             across, down = (float(side) for side in self.aspect.split(":"))
             ratio = across / down
             width = min(outline.width, max(1, round(outline.height * ratio)))
             return width, min(outline.height, max(1, round(width / ratio)))
-        return min(self.width or outline.width, outline.width), min(self.height or outline.height, outline.height)
+        width, height = (
+            side if length is None else max(1, min(side, length_of(length, side)))
+            for length, side in ((self.width, outline.width), (self.height, outline.height))
+        )
+        return width, height
 
-    def _rectangle(self, outline: Outline, region: Region) -> Window:
-        left, top = _pixels(region.left, outline.width), _pixels(region.top, outline.height)
-        if left >= outline.width or top >= outline.height:
-            raise NodeInvalid(
-                reason=f"region: it begins at {left}, {top}, outside the {outline.width} x {outline.height} picture"
-            )
-        width = min(_pixels(region.width, outline.width), outline.width - left)
-        height = min(_pixels(region.height, outline.height), outline.height - top)
-        return Window(left, top, max(1, width), max(1, height))
+
+def rectangle_of(region: Region, outline: Outline, name: str = "region") -> Window:
+    """The rectangle in pixels, cut at the edges; raises `NodeInvalid` when it lies outside of the picture."""
+    left, top = length_of(region.left, outline.width), length_of(region.top, outline.height)
+    if left >= outline.width or top >= outline.height:
+        size = f"{outline.width} x {outline.height}"
+        raise NodeInvalid(reason=f"{name}: it begins at {left}, {top}, outside the {size} picture")
+    width = min(length_of(region.width, outline.width), outline.width - left)
+    height = min(length_of(region.height, outline.height), outline.height - top)
+    return Window(left, top, max(1, width), max(1, height))
 
 
 def _percent(length: int | str) -> float:
     """The percentage that is written, 0 where pixels are."""
     return 0.0 if isinstance(length, int) else float(length.rstrip("%"))
-
-
-def _pixels(length: int | str, side: int) -> int:
-    return length if isinstance(length, int) else round(float(length.rstrip("%")) / 100 * side)

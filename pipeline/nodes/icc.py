@@ -9,6 +9,7 @@ from pydantic import Field
 
 from pipeline.imaging.profile import DISPLAY_P3, carried
 from pipeline.nodes.base import ImageNode
+from pipeline.units import Bytes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,6 +28,10 @@ class Icc(ImageNode):
         "wider gamut.",
     )
 
+    max_size: Bytes | None = Field(
+        default=None, ge=0, description="A larger profile of the source is not kept; its colours become sRGB."
+    )
+
     def demand(self, outline: Outline, wanted: float) -> float:
         return wanted
 
@@ -36,4 +41,7 @@ class Icc(ImageNode):
     def _profile(self, image: Picture) -> bytes | None:
         if self.to == "srgb":
             return None
-        return DISPLAY_P3 if self.to == "p3" else carried(image.pixels)
+        if self.to == "p3":
+            return DISPLAY_P3
+        found = carried(image.pixels)
+        return None if found and self.max_size is not None and len(found) > self.max_size else found

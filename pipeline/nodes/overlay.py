@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from pipeline.imaging.overlay import Blend, layered
 from pipeline.imaging.picture import Window, window_at
-from pipeline.nodes.base import Compass, Fraction, ImageNode, Pixel
+from pipeline.nodes.base import Compass, Fraction, ImageNode, Offset, Pixel, Place, Share, length_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
 PORTS = ("layer1", "layer2", "layer3", "layer4", "layer5", "layer6", "layer7", "layer8")
 ASSET = "asset:"
-Offset = Annotated[int, Field(ge=-65_535, le=65_535)] | Annotated[str, Field(pattern=r"^-?\d{1,3}(\.\d+)?%$")]
-Share = Annotated[str, Field(pattern=r"^\d{1,3}(\.\d+)?%$")]
 
 
 class Layer(BaseModel):
@@ -45,30 +43,47 @@ class Layer(BaseModel):
     width: Pixel | Share | None = Field(
         default=None, description="Pixels or a percentage of the picture's width; left out, the layer's own size."
     )
+    height: Pixel | Share | None = Field(
+        default=None,
+        description="Pixels or a percentage of the picture's height; with a width, the layer goes inside that box.",
+    )
+    place: Place | None = Field(
+        default=None,
+        description="Where it lies, instead of `position`, `x` and `y`: `{x: 20, y: 50%}`, pixels from the left and "
+        "top or percentages of the room that is left.",
+    )
     opacity: Fraction = Field(default=1.0, description="0 invisible, 1 as it is.")
     blend: Blend = Field(default="over", description="How its colours mix with those under it.")
 
-    @field_validator("width")
+    @field_validator("width", "height")
     @classmethod
-    def _can_be_seen(cls, width: int | str | None) -> int | str | None:
-        if isinstance(width, str) and float(width.rstrip("%")) == 0:
+    def _can_be_seen(cls, side: int | str | None) -> int | str | None:
+        if isinstance(side, str) and float(side.rstrip("%")) == 0:
             raise ValueError("a layer without width shows nothing")
-        return width
+        return side
+
+    @model_validator(mode="after")
+    def _lies_somewhere(self) -> Self:
+        if self.place and (self.position != "center" or self.x or self.y):
+            raise ValueError("a layer has one place: leave out either `place`, or position, x and y")
+        return self
 
     def size(self, layer: Outline, base: Outline) -> tuple[int, int]:
-        if self.width is None:
-            return layer.width, layer.height
-        width = max(1, _pixels(self.width, base.width))
-        return width, max(1, round(layer.height * width / layer.width))
+        across = None if self.width is None else max(1, length_of(self.width, base.width)) / layer.width
+        down = None if self.height is None else max(1, length_of(self.height, base.height)) / layer.height
+        ratio = min((one for one in (across, down) if one is not None), default=1.0)
+        return max(1, round(layer.width * ratio)), max(1, round(layer.height * ratio))
 
     def spot(self, width: int, height: int, base: Outline) -> Window:
         """Where a layer of this size lies on the base."""
+        if self.place:
+            return Window(*self.place.spot(width, height, base), width, height)
         place = window_at(base, width, height, self.position)
         # Distances lead inwards from the side that is named.
         across = -1 if "right" in self.position else 1
         down = -1 if "bottom" in self.position else 1
-        left = place.left + across * _pixels(self.x, base.width)
-        top = place.top + down * _pixels(self.y, base.height)
+        left = place.left + across * length_of(self.x, base.width)
+        top = place.top + down * length_of(self.y, base.height)
         return Window(left, top, width, height)
 
 
@@ -98,7 +113,3 @@ class Overlay(ImageNode):
             spot = layer.spot(*size, image.outline)
             image = layered(image, picture.scaled(*size), spot, layer.opacity, layer.blend)
         return image
-
-
-def _pixels(length: int | str, side: int) -> int:
-    return length if isinstance(length, int) else round(float(length.rstrip("%")) / 100 * side)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Self
 from pydantic import Field, PrivateAttr
 
 from pipeline.imaging.picture import Window
-from pipeline.nodes.base import Colour, ImageNode
+from pipeline.nodes.base import Colour, Fraction, ImageNode
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,6 +22,7 @@ class Trim(ImageNode):
     threshold: int = Field(default=10, ge=0, le=255, description="How far a colour may be from the background's.")
     background: Colour | None = Field(default=None, description="The colour to cut; left out, the top left pixel's.")
     margin: int = Field(default=0, ge=0, le=10_000, description="Pixels of the edge to leave.")
+    amount: Fraction = Field(default=1.0, description="How much of the edge is cut: 0 nothing, 1 all of it.")
 
     surveys: ClassVar[bool] = True
     _found: Window | None = PrivateAttr(default=None)
@@ -47,7 +48,11 @@ class Trim(ImageNode):
     def _widened(self, found: Window | None, outline: Outline) -> Window | None:
         if found is None:
             return None
-        left, top = max(0, found.left - self.margin), max(0, found.top - self.margin)
-        right = min(outline.width, found.left + found.width + self.margin)
-        bottom = min(outline.height, found.top + found.height + self.margin)
+        left, top = self._edge(found.left), self._edge(found.top)
+        right = outline.width - self._edge(outline.width - found.left - found.width)
+        bottom = outline.height - self._edge(outline.height - found.top - found.height)
         return Window(left, top, right - left, bottom - top)
+
+    def _edge(self, plain: int) -> int:
+        """How much is cut of an edge of which so much is plain."""
+        return round(max(0, plain - self.margin) * self.amount)

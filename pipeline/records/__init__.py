@@ -10,6 +10,7 @@ from redis.asyncio import Redis
 
 from pipeline.events import EVENT_CAP, RecordClient
 from pipeline.records.answers import Answers
+from pipeline.records.changes import Changes
 from pipeline.records.deliveries import Deliveries
 from pipeline.records.derivatives import Derivatives
 from pipeline.records.durability import warnings_about
@@ -18,9 +19,11 @@ from pipeline.records.files import Files
 from pipeline.records.groups import Groups
 from pipeline.records.holds import Holds
 from pipeline.records.letters import Letters
+from pipeline.records.notes import Notes
 from pipeline.records.outgoing import Outgoing
 from pipeline.records.queue import Queues
 from pipeline.records.rates import Rates
+from pipeline.records.removed import Removals
 from pipeline.records.retention import Retention
 from pipeline.records.runs import Runs
 from pipeline.records.schedules import Schedules
@@ -45,6 +48,7 @@ class Records:
         self.files = Files(client, prefix, event_cap)
         self.fetches = Fetches(client, prefix, event_cap)
         self.usage = Usages(client, prefix, event_cap)
+        self.changes = Changes(client, prefix, event_cap)
         self.derivatives = Derivatives(client, prefix, event_cap)
         self.runs = Runs(client, prefix, event_cap)
         self.queues = Queues(client, prefix, event_cap)
@@ -61,6 +65,8 @@ class Records:
         self.deliveries = Deliveries(client, prefix, event_cap)
         self.outgoing = Outgoing(client, prefix, event_cap)
         self.sweeps = Sweeps(client, prefix, event_cap)
+        self.removals = Removals(client, prefix, event_cap)
+        self.notes = Notes(client, prefix, event_cap)
         self.retention = Retention(client, prefix, event_cap)
 
     async def check(self) -> None:

@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
-from redis.commands.core import AsyncScript
 from redis.typing import EncodableT
 
 from pipeline.errors import CursorInvalid
 from pipeline.events import RecordClient, script
 from pipeline.model import Page
+from pipeline.scripting import Script
 
 T = TypeVar("T")
 Argument = EncodableT
@@ -75,7 +75,7 @@ class Room:
         self._client = client
         self._prefix = prefix
         self._event_cap = event_cap
-        self._scripts: dict[str, AsyncScript] = {}
+        self._scripts: dict[str, Script] = {}
 
     async def _call(self, body: str, *arguments: Argument) -> Any:
         if body not in self._scripts:

@@ -1,27 +1,130 @@
-"""What was made of files and can be made again, listed so that it goes with them."""
+"""What was made of files and can be made again, listed so that it goes with them.
+
+Who needs one asks for it and learns in the same step that it is there, why it cannot be made, or that it has been
+ordered; whoever waits for it hears of its end on one channel. When each was last used is kept beside.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
 
-from pipeline.model import Derivative
-from pipeline.records.base import Room
+import orjson
+
+from pipeline.model import Derivative, now
+from pipeline.records.base import DUE_LUA, Argument, Room, flat, score
+from pipeline.records.queue import ENQUEUE_LUA, Slip
+
+DRAWN = "drawn"
+"""The channel on which the key of a derivative is called out when it is there, or cannot be made."""
 
 ADD_LUA = """
-local id, key, text = take(), take(), take()
+local id, key, text, at = take(), take(), take(), take()
 if redis.call('EXISTS', P .. 'file:' .. id) == 0 then return 0 end
 redis.call('HSET', P .. 'derivatives:' .. id, key, text)
+redis.call('ZADD', P .. 'used:derivatives', at, id .. ' ' .. key)
+redis.call('DEL', P .. 'undrawn:' .. key)
+redis.call('PUBLISH', P .. 'drawn', key)
 return 1
 """
+
+ORDER_LUA = (
+    ENQUEUE_LUA
+    + """
+local id, key = take(), take()
+local text = redis.call('HGET', P .. 'derivatives:' .. id, key)
+if text then return {'made', text} end
+if redis.call('EXISTS', P .. 'file:' .. id) == 0 then return {'gone', ''} end
+local fault = redis.call('GET', P .. 'undrawn:' .. key)
+if fault then return {'failed', fault} end
+enqueue(take_slip())
+return {'ordered', ''}
+"""
+)
+
+FAIL_LUA = """
+local key, fault, life = take(), take(), take()
+redis.call('SET', P .. 'undrawn:' .. key, fault, 'PX', life)
+redis.call('PUBLISH', P .. 'drawn', key)
+"""
+
+FORGET_LUA = """
+local id = take()
+for _ = 1, tonumber(take()) do
+  local key = take()
+  redis.call('HDEL', P .. 'derivatives:' .. id, key)
+  redis.call('ZREM', P .. 'used:derivatives', id .. ' ' .. key)
+end
+"""
+
+USED_LUA = """
+local at = take()
+for _ = 1, tonumber(take()) do redis.call('ZADD', P .. 'used:derivatives', 'XX', 'GT', at, take()) end
+"""
+
+UNUSED_LUA = (
+    DUE_LUA
+    + """
+local rows = {}
+for _, member in ipairs(due(P .. 'used:derivatives', take(), take(), take())) do
+  local id, key = string.match(member, '^(%S+) (.+)$')
+  rows[#rows + 1] = {id, key, redis.call('HGET', P .. 'derivatives:' .. id, key)}
+end
+return rows
+"""
+)
+
+
+class Ordered(NamedTuple):
+    """What came of asking for a derivative: it, or the fault that keeps it from being made, or neither yet."""
+
+    derivative: Derivative | None = None
+    fault: Mapping[str, Any] | None = None
+    gone: bool = False
+    """Whether the file is not there any more."""
+
+
+class Unused(NamedTuple):
+    """A derivative that nobody asked for in a while; None when its record is gone already."""
+
+    file: str
+    key: str
+    derivative: Derivative | None
 
 
 class Derivatives(Room):
     """The derivatives of each file."""
 
+    async def order(self, file_id: str, key: str, slip: Slip) -> Ordered:
+        """The derivative under `key`, or what is known of it; one that nobody is making yet is queued."""
+        arguments = (slip.queue, slip.id, slip.body, slip.life, slip.project)
+        word, text = await self._call(ORDER_LUA, file_id, key, *arguments)
+        if word == b"made":
+            return Ordered(Derivative.model_validate_json(text))
+        return Ordered(fault=orjson.loads(text) if word == b"failed" else None, gone=word == b"gone")
+
+    async def fail(self, key: str, fault: Mapping[str, Any], seconds: float) -> None:
+        """Tell all who wait why it cannot be made, and those who ask within so many seconds."""
+        await self._call(FAIL_LUA, key, orjson.dumps(fault, default=str), int(seconds * 1000))
+
+    async def use(self, at: datetime, used: Iterable[tuple[str, str]]) -> None:
+        """Note that these, each the id of its file and its key, were asked for."""
+        if rows := list(used):
+            await self._call(USED_LUA, score(at), *flat([(f"{id} {key}",) for id, key in rows]))
+
+    async def unused(self, before: datetime, limit: int = 100, passed: int = 0) -> Sequence[Unused]:
+        """Those that nobody asked for since `before`, the longest unused first, without the first `passed`."""
+        rows = await self._call(UNUSED_LUA, score(before), passed, limit)
+        return [
+            Unused(id.decode(), key.decode(), Derivative.model_validate_json(text) if text else None)
+            for id, key, text in rows
+        ]
+
     async def add(self, file_id: str, derivative: Derivative) -> bool:
         """List bytes that are in storage already; False for a file that is gone, with which they are to go."""
         text = derivative.model_dump_json()
-        return bool(await self._call(ADD_LUA, file_id, derivative.key, text))
+        return bool(await self._call(ADD_LUA, file_id, derivative.key, text, score(now())))
 
     async def of(self, file_id: str) -> list[Derivative]:
         """Those of a file, which may be gone."""
@@ -32,4 +135,5 @@ class Derivatives(Room):
     async def forget(self, file_id: str, keys: Sequence[str]) -> None:
         """List no longer what was removed."""
         if keys:
-            await self._client.execute_command("HDEL", self._key("derivatives", file_id), *keys)
+            named: Sequence[Argument] = keys
+            await self._call(FORGET_LUA, file_id, len(named), *named)

@@ -33,9 +33,13 @@ local function put_file(file)
   lasts(file)
 end
 
+-- Whoever remembers something of this file has to look again.
+local function call_out(id) redis.call('PUBLISH', P .. 'changed', id) end
+
 local function drop_file(id)
   local text = redis.call('GET', P .. 'file:' .. id)
   if not text then return nil end
+  call_out(id)
   local project = cjson.decode(text).project
   local card, created = card_of(project, id), redis.call('ZSCORE', P .. 'files:' .. project, id)
   redis.call('DEL', P .. 'file:' .. id)
@@ -78,6 +82,7 @@ CHANGE_LUA = (
 local seen, at, type, facts, file = take(), take(), take(), take(), take_file()
 if redis.call('GET', P .. 'file:' .. file.id) ~= seen then return 0 end
 put_file(file)
+call_out(file.id)
 if type ~= '' then emit(type, file.project, file.id, at, facts) end
 return 1
 """
@@ -233,12 +238,12 @@ def read_file(text: Any) -> File:
     return File.model_validate_json(text)
 
 
-def file_arguments(file: File) -> list[Argument]:
-    """A file as `take_file` of the scripts takes it."""
+def file_arguments(file: File, text: bytes | None = None) -> list[Argument]:
+    """A file as `take_file` of the scripts takes it; `text` is it as JSON, when that is known already."""
     return [
         file.id,
         file.project,
-        file.model_dump_json(),
+        text or file.model_dump_json(),
         card_text(file),
         score(file.created_at),
         score(file.expires_at) if file.expires_at else "",

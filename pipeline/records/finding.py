@@ -182,6 +182,12 @@ class Finding(Room):
             spot = Spot(*(part.decode() for part in last))
         return total, False
 
+    async def totals(self, project: str) -> tuple[int, int]:
+        """How many files there are, and how many of them are not stored."""
+        keys = (self._key("files", project), self._key("files", project, "unstored"))
+        every, unstored = [int(await self._client.zcard(key)) for key in keys]
+        return every, unstored
+
     async def doubles(self, project: str, cursor: str | None = None, limit: int = 50) -> Page[Double]:
         """Files whose bytes are the same, by content; a page that is not full may have a next."""
         reached, rows = text_of(cursor) if cursor else "", list[Any]()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import datetime
+
 from pipeline.errors import GroupNotFound
 from pipeline.events import facts_text
 from pipeline.model import Group, Page, now
@@ -22,8 +25,19 @@ if not text then return 0 end
 local project = cjson.decode(text).project
 redis.call('DEL', P .. 'group:' .. id)
 redis.call('ZREM', P .. 'groups:' .. project, id)
+redis.call('PUBLISH', P .. 'changed', id)
 emit('group.deleted', project, id, at, '{}')
 return 1
+"""
+
+
+WITHIN_LUA = """
+local project, verb, from, to, rows = take(), take(), take(), take(), {}
+local index = P .. 'groups:' .. project
+for _, id in ipairs(redis.call(verb, index, from, to, 'LIMIT', take(), take())) do
+  rows[#rows + 1] = redis.call('GET', P .. 'group:' .. id)
+end
+return {redis.call('ZCARD', index), rows}
 """
 
 
@@ -52,3 +66,15 @@ class Groups(Room):
         place = decode_cursor(cursor)
         rows = await self._call(LIST_LUA, f"groups:{project}", "group:", *place, limit + 1)
         return paged(rows, limit, Group.model_validate_json)
+
+    async def within(
+        self, project: str, since: datetime | None, *, down: bool, passed: int, limit: int
+    ) -> tuple[int, Sequence[Group]]:
+        """How many there are, and those made from `since` on, or with `down` until then and the newest first.
+
+        The first `passed` of them are left out.
+        """
+        start = ("+inf" if down else "-inf") if since is None else str(score(since))
+        verb, end = ("ZREVRANGEBYSCORE", "-inf") if down else ("ZRANGEBYSCORE", "+inf")
+        total, rows = await self._call(WITHIN_LUA, project, verb, start, end, passed, limit)
+        return int(total), [Group.model_validate_json(text) for text in rows if text]

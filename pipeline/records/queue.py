@@ -154,6 +154,22 @@ for _ = 1, math.min(redis.call('ZCARD', queue), {WOKEN}) do redis.call('LPUSH', 
 
 GATES_LUA = "return {redis.call('SMEMBERS', P .. 'paused'), redis.call('SMEMBERS', P .. 'draining')}"
 
+LOAD_LUA = """
+local queue, project, time = P .. 'queue:' .. take(), take(), redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local due, after = string.format('%.0f', now), string.format('(%.0f', now)
+local head = redis.call('ZRANGEBYSCORE', queue, '-inf', due, 'WITHSCORES', 'LIMIT', 0, 1)
+local own = 0
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', queue .. ':held', after, '+inf')) do
+  if redis.call('HGET', queue .. ':of', id) == project then own = own + 1 end
+end
+return {
+  redis.call('ZCOUNT', queue, '-inf', due), redis.call('ZCOUNT', queue .. ':later', after, '+inf'),
+  redis.call('ZCOUNT', queue .. ':held', after, '+inf'), head[2] and now - head[2] or 0,
+  redis.call('ZCOUNT', queue .. ':line:' .. project, '-inf', due), own,
+}
+"""
+
 HOLDS_LUA = "return redis.call('LRANGE', P .. 'holds:' .. take(), 0, -1)"
 
 LOST_LUA = "return redis.call('HGET', P .. 'counters', 'jobs_lost')"
@@ -188,6 +204,20 @@ class Death(NamedTuple):
         return cls(fields["worker"], fields["host"], fields["pid"], datetime.fromtimestamp(fields["at"] / 1000, UTC))
 
 
+class Load(NamedTuple):
+    """Jobs of a queue: due and not begun, due later, under way; the milliseconds that the first of the due ones waits.
+
+    Behind them those of one project that are due or under way.
+    """
+
+    queued: int
+    delayed: int
+    running: int
+    oldest: int
+    own_queued: int
+    own_running: int
+
+
 class Gates(NamedTuple):
     """The queues from which nobody takes, by name, and the workers that take nothing, by id."""
 
@@ -210,6 +240,10 @@ class Queues(Room):
         """Who takes nothing now."""
         paused, draining = await self._call(GATES_LUA)
         return Gates(frozenset(name.decode() for name in paused), frozenset(name.decode() for name in draining))
+
+    async def load(self, queue: str, project: str = "") -> Load:
+        """What a queue holds, by its jobs: of one whose jobs are no runs nothing else is known."""
+        return Load(*await self._call(LOAD_LUA, queue, project))
 
     async def deaths(self, job_id: str) -> Sequence[Death]:
         """The workers that were lost while they held this job, the first one first; kept for a week."""

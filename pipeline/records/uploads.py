@@ -169,14 +169,19 @@ class Uploads(Room):
             raise UploadNotFound(id=upload_id)
 
     async def finish(
-        self, upload_id: str, file: File, limits: Limits | None = None, following: tuple[Run, Slip] | None = None
+        self,
+        upload_id: str,
+        file: File,
+        limits: Limits | None = None,
+        following: tuple[Run, Slip] | None = None,
+        text: bytes | None = None,
     ) -> None:
-        """Turn the upload into `file`, in one step with its events and the run `following` it.
+        """Turn the upload into `file`, in one step with its events and the run `following` it; `text` is it as JSON.
 
         However many are finished at once, the project's files stay within the limits: raises `QuotaExceeded`. Raises
         `UploadNotFound` when it is gone.
         """
-        made = (upload_id, now().isoformat(), *file_arguments(file), file.size, *_quota(limits))
+        made = (upload_id, now().isoformat(), *file_arguments(file, text), file.size, *_quota(limits))
         run = run_arguments(*following) if following else ()
         answer = await self._call(FOLLOW_LUA if following else FINISH_LUA, *made, *run)
         if not answer:

@@ -88,7 +88,8 @@ class Staging(Protocol):
     async def confirm(self, upload: Upload, tags: Mapping[int, str]) -> None:
         """Say by entity tag which bytes of a part that was sent again count; without it those that came last do.
 
-        A server may know the order to the second only.
+        A server may know the order to the second only. Raises `PartTagWrong` for a part that is there but has another,
+        where the tags say what the bytes are.
         """
         ...
 

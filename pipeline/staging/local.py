@@ -14,7 +14,8 @@ from pipeline.errors import OffsetMismatch
 from pipeline.model import Upload
 from pipeline.staging.base import Check, Staged, passes, unchecked
 from pipeline.storage.base import PIECE
-from pipeline.storage.local import DRAFT, Draft, LocalStorage, faults_spoken, finished, sync_folder
+from pipeline.storage.drafts import Draft, faults_spoken, finished, sync_folder
+from pipeline.storage.local import DRAFT, LocalStorage
 
 PARTS = ".parts"
 
@@ -58,7 +59,7 @@ class LocalStaging:
         draft = Draft.create(folder / f"arriving-{uuid4()}")
         try:
             async for chunk in chunks:
-                draft.write(chunk)
+                await draft.take(chunk)
             draft.flush()
             await finished(partial(self._keep, draft, folder / f"{number:05}"))
             return draft.position
@@ -117,7 +118,7 @@ class LocalStaging:
         try:
             async for chunk in chunks:
                 check()
-                draft.write(chunk)
+                await draft.take(chunk)
             check()
             draft.flush()
         except BaseException:

@@ -9,7 +9,6 @@ What was put at an address of ours lies under `put`: a copy of it is promoted, s
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -19,7 +18,7 @@ import orjson
 
 from pipeline import sniff
 from pipeline.acts import settled
-from pipeline.errors import OffsetMismatch, PartTooSmall, StorageKeyNotFound
+from pipeline.errors import OffsetMismatch, PartTagWrong, PartTooSmall, StorageKeyNotFound
 from pipeline.model import Upload
 from pipeline.staging.base import Check, Staged, passes, unchecked
 from pipeline.storage.base import STAGING
@@ -110,10 +109,13 @@ class S3Staging:
     async def confirm(self, upload: Upload, tags: Mapping[int, str]) -> None:
         found = await self._found(upload)
         sent = await found[0].parts() if found else None
-        listed = Counter(part.number for part in sent or ())
         for number, tag in tags.items():
-            if listed[number] > 1 and any(part.number == number and part.tag == tag for part in sent or ()):
-                await self._storage.write(self._name(upload, f"part-{number:05}"), tag.encode(), JSON)
+            known = {part.tag.strip('"'): part.tag for part in sent or () if part.number == number}
+            if known and tag.strip('"') not in known:
+                raise PartTagWrong(number=number)
+            if len(known) > 1:
+                confirmed = known[tag.strip('"')]
+                await self._storage.write(self._name(upload, f"part-{number:05}"), confirmed.encode(), JSON)
 
     async def put_url(self, upload: Upload, media_type: str, size: int, expires: float) -> str | None:
         return await self._storage.presigned_put(self._name(upload, PUT), media_type, size, expires)

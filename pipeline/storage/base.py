@@ -1,4 +1,4 @@
-"""What every storage promises: six verbs, three small powers, no surprises.
+"""What every storage promises: seven verbs, three small powers, no surprises.
 
 Keys are relative POSIX paths that the house made itself (`demo/files/ab/<uuid>/photo.jpg`). Every storage refuses a
 key that could leave its root (`PathInvalid`) and turns its own faults into `StorageUnavailable` or `StorageFull`.
@@ -6,11 +6,12 @@ key that could leave its root (`PathInvalid`) and turns its own faults into `Sto
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
+import re
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from pipeline.errors import BodyIncomplete, BodyTooLong, PathInvalid, RangeNotSatisfiable
 
@@ -18,6 +19,7 @@ PIECE = 1024 * 1024
 """Longest piece that `open` hands out, bytes."""
 STAGING = ".staging"
 """The folder of a storage where unfinished bytes wait; no key may begin with it."""
+UNPRINTED = re.compile(r"[\x00-\x1f\x7f]")
 
 
 @dataclass(frozen=True)
@@ -77,14 +79,32 @@ class Tally:
         return self.received
 
 
+class Content(NamedTuple):
+    """A small file that is all in memory."""
+
+    key: str
+    body: bytes
+    media_type: str
+
+
 class Storage(Protocol):
     """Where finished bytes live."""
 
-    async def put(self, key: str, chunks: AsyncIterable[bytes], size: int | None, media_type: str) -> int:
+    async def put(
+        self, key: str, chunks: AsyncIterable[bytes], size: int | None, media_type: str, *, lasting: bool = True
+    ) -> int:
         """Keep the bytes of `chunks` under `key`, replacing what was there; durable when it returns the size.
 
-        Nothing is visible under `key` until all of it is. Raises `BodyIncomplete` or `BodyTooLong` when `size` is
-        given and untrue.
+        What can be made again need not be `lasting`: a power cut may leave nothing of it, or fewer bytes. Nothing is
+        visible under `key` until all of it is. Raises `BodyIncomplete` or `BodyTooLong` when `size` is given and
+        untrue.
+        """
+        ...
+
+    async def put_all(self, contents: Sequence[Content]) -> None:
+        """Keep small files under keys that had nothing before; durable when it returns.
+
+        Nothing is visible under a key until all of it is; when it raises, some may be there.
         """
         ...
 
@@ -148,9 +168,10 @@ def checked_key(key: str) -> str:
     """The key itself, once it is sure that it cannot leave the root of any storage; raises `PathInvalid`."""
     if not key or key.startswith("/") or key.endswith("/") or "\\" in key or "\0" in key or len(key.encode()) > 900:
         raise PathInvalid(path=key[:100], reason="it is empty, absolute, too long or has a forbidden character")
-    if key.split("/")[0] == STAGING:
+    parts = key.split("/")
+    if parts[0] == STAGING:
         raise PathInvalid(path=key[:100], reason=f"`{STAGING}` is kept for unfinished bytes")
-    for part in key.split("/"):
-        if part in ("", ".", "..") or len(part.encode()) > 255 or any(ord(c) < 32 or ord(c) == 127 for c in part):
+    for part in parts:
+        if part in ("", ".", "..") or len(part.encode()) > 255 or UNPRINTED.search(part):
             raise PathInvalid(path=key[:100], reason="one of its parts is empty, a dot, too long or unprintable")
     return key

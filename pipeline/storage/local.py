@@ -9,27 +9,26 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import fcntl
 import mimetypes
 import os
 import shutil
 import stat
 import time
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple, TypeVar, cast
+from typing import NamedTuple, cast
 from urllib.parse import unquote
 from uuid import uuid4
 
-from pipeline.errors import PathInvalid, StorageFull, StorageKeyNotFound, StorageUnavailable
-from pipeline.storage.base import PIECE, STAGING, ByteRange, Listed, Stat, Tally, checked_key
+from pipeline.errors import PathInvalid, StorageKeyNotFound, StorageUnavailable
+from pipeline.storage.base import PIECE, STAGING, ByteRange, Content, Listed, Stat, Tally, checked_key
+from pipeline.storage.bundles import Bundles
+from pipeline.storage.drafts import BATCH, Draft, faults_spoken, finished, sync_folder
 
-BATCH = 1024 * 1024
-"""How many bytes are gathered for one write, bytes."""
 DRAFT = "put-"
 """How the names of unfinished `put`s begin."""
 DRAFT_AGE = 24 * 3600
@@ -40,12 +39,8 @@ SETTLERS = 4
 """Threads in which that happens at once."""
 LISTED = 500
 """Keys that are listed in one visit to a thread."""
-FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 UNLINKED = {errno.EMLINK, errno.EPERM, errno.EXDEV, errno.ENOTSUP, errno.EOPNOTSUPP}
 """Where a file cannot have one more name."""
-COLLISION = {errno.ENOTDIR, errno.EISDIR, errno.ENOTEMPTY, errno.EEXIST}
-
-T = TypeVar("T")
 
 
 class LocalStorage:
@@ -56,6 +51,7 @@ class LocalStorage:
         self._prepared = False
         self._waiting: list[_Landing] = []
         self._settlers: set[asyncio.Task[None]] = set()
+        self._bundles = Bundles(self.root, self.staging, DRAFT)
 
     @classmethod
     def from_url(cls, url: str, environ: Mapping[str, str]) -> LocalStorage:
@@ -67,21 +63,35 @@ class LocalStorage:
         """The folder for unfinished files, on the same filesystem so that a rename puts them into place."""
         return self.root / STAGING
 
-    async def put(self, key: str, chunks: AsyncIterable[bytes], size: int | None, media_type: str) -> int:
+    async def put(
+        self, key: str, chunks: AsyncIterable[bytes], size: int | None, media_type: str, *, lasting: bool = True
+    ) -> int:
         path = self.path(key)
         await self.prepare()
         tally = Tally(size)
         draft = Draft.create(self.staging / f"{DRAFT}{uuid4()}")
         try:
             async for chunk in chunks:
-                draft.write(tally.took(chunk))
+                await draft.take(tally.took(chunk))
             total = tally.total()
             draft.flush()
-            await self._settled(draft, path)
+            await (self._settled(draft, path) if lasting else finished(partial(self._rename_only, draft.path, path)))
         finally:
             draft.close()
             draft.path.unlink(missing_ok=True)
         return total
+
+    async def put_all(self, contents: Sequence[Content]) -> None:
+        (folder,) = {checked_key(content.key).rpartition("/")[0] for content in contents}
+        if not self._prepared:
+            await self.prepare()
+        try:
+            await self._bundles.put(folder, contents)
+        except StorageUnavailable as fault:
+            if not isinstance(fault.__cause__, FileNotFoundError):
+                raise
+            await self.prepare()  # somebody took the folder of unfinished files away
+            await self._bundles.put(folder, contents)
 
     async def open(self, key: str, part: ByteRange | None = None) -> AsyncIterator[bytes]:
         path = self.path(key)
@@ -133,7 +143,7 @@ class LocalStorage:
         await self.prepare()
         probe = Draft.create(self.staging / f"{DRAFT}{uuid4()}")
         try:
-            probe.write(b"\0")
+            await probe.take(b"\0")
             probe.flush()
             await finished(probe.sync)
         finally:
@@ -218,6 +228,10 @@ class LocalStorage:
         except Exception as fault:
             return fault
 
+    def _rename_only(self, source: Path, target: Path) -> None:
+        with faults_spoken(target):
+            self._rename(source, target)
+
     def _rename(self, source: Path, target: Path) -> set[Path]:
         """Returns the folders that got a new entry on the way."""
         changed: set[Path] = set()
@@ -267,7 +281,7 @@ class LocalStorage:
             for draft in self.staging.glob(f"{DRAFT}*"):
                 with suppress(FileNotFoundError):
                     if draft.stat().st_mtime < oldest:
-                        draft.unlink()
+                        shutil.rmtree(draft) if draft.is_dir() else draft.unlink()
 
 
 def _link(source: Path, draft: Path) -> None:
@@ -318,106 +332,6 @@ class _Landing(NamedTuple):
     draft: Draft
     path: Path
     over: asyncio.Future[Exception | None]
-
-
-class Draft:
-    """A file being written, in batches."""
-
-    def __init__(self, path: Path, descriptor: int, position: int) -> None:
-        self.path = path
-        self.position = position
-        """Where the next batch goes, bytes."""
-        self._descriptor = descriptor
-        self._batch = bytearray()
-
-    @classmethod
-    def create(cls, path: Path) -> Draft:
-        """A new file, or the same one emptied."""
-        return cls._open(path, os.O_CREAT | os.O_TRUNC)
-
-    @classmethod
-    def resume(cls, path: Path) -> Draft:
-        """A file as it is, to be written on at its end; made when it is not there."""
-        return cls._open(path, os.O_CREAT)
-
-    @classmethod
-    def _open(cls, path: Path, flags: int) -> Draft:
-        with faults_spoken(path):
-            descriptor = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC | flags, 0o640)
-            return cls(path, descriptor, os.fstat(descriptor).st_size)
-
-    def lock(self) -> bool:
-        """Whether nobody else who asks has this very file open; so it stays until we close it, or end in any way."""
-        try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        except OSError:  # a filesystem without such locks
-            return True
-        return True
-
-    def write(self, chunk: bytes) -> None:
-        """Keep `chunk`, in the file at the latest with the next `flush`."""
-        if not self._batch and len(chunk) >= BATCH:
-            self._write_out(chunk)
-            return
-        self._batch += chunk
-        if len(self._batch) >= BATCH:
-            self.flush()
-
-    def flush(self) -> None:
-        """Hand everything to the operating system."""
-        batch, self._batch = self._batch, bytearray()
-        self._write_out(batch)
-
-    def sync(self) -> None:
-        """Wait until the disk has what was flushed; blocks."""
-        with faults_spoken(self.path):
-            os.fsync(self._descriptor)
-
-    def close(self) -> None:
-        os.close(self._descriptor)
-
-    def _write_out(self, batch: bytes | bytearray) -> None:
-        with memoryview(batch) as view, faults_spoken(self.path):
-            written = 0
-            while written < len(view):
-                length = os.pwrite(self._descriptor, view[written:], self.position)
-                written += length
-                self.position += length
-
-
-@contextmanager
-def faults_spoken(path: Path) -> Iterator[None]:
-    """Turns the operating system's faults into ours."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in FULL:
-            raise StorageFull from error
-        # Where bytes only wait, no key is to blame for what lies in the way.
-        if error.errno in COLLISION and STAGING not in path.parts:
-            raise PathInvalid(path=path.name, reason="a folder and a file of that name cannot both be") from error
-        raise StorageUnavailable from error
-
-
-async def finished(work: Callable[[], T]) -> T:
-    """What `work` returns, run in a thread; a cancelled caller still waits for its end, so that files can be closed."""
-    running = asyncio.get_running_loop().run_in_executor(None, work)
-    try:
-        return await asyncio.shield(running)
-    except asyncio.CancelledError:
-        await asyncio.wait([running])
-        raise
-
-
-def sync_folder(folder: Path) -> None:
-    """Wait until the disk knows the names in `folder`; blocks."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _synced(folder: Path) -> Exception | None:

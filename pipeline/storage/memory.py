@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import sha256
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pipeline.errors import StorageKeyNotFound
 from pipeline.model import now
-from pipeline.storage.base import PIECE, STAGING, ByteRange, Listed, Stat, Tally, checked_key
+from pipeline.storage.base import PIECE, STAGING, ByteRange, Content, Listed, Stat, Tally, checked_key
 
 
 @dataclass(frozen=True)
@@ -32,13 +32,19 @@ class MemoryStorage:
     def from_url(cls, url: str, environ: Mapping[str, str]) -> MemoryStorage:
         return cls()
 
-    async def put(self, key: str, chunks: AsyncIterable[bytes], size: int | None, media_type: str) -> int:
+    async def put(
+        self, key: str, chunks: AsyncIterable[bytes], size: int | None, media_type: str, *, lasting: bool = True
+    ) -> int:
         checked_key(key)
         tally = Tally(size)
         body = b"".join([tally.took(chunk) async for chunk in chunks])
         total = tally.total()
         self.kept[key] = Kept(body, media_type)
         return total
+
+    async def put_all(self, contents: Sequence[Content]) -> None:
+        for content in contents:
+            self.kept[checked_key(content.key)] = Kept(content.body, content.media_type)
 
     async def open(self, key: str, part: ByteRange | None = None) -> AsyncIterator[bytes]:
         if (kept := self.kept.get(checked_key(key))) is None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, contextmanager, suppress
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from math import ceil
@@ -17,7 +17,8 @@ import aiohttp
 from botocore.exceptions import BotoCoreError, ClientError
 
 from pipeline.errors import RangeNotSatisfiable, SettingsInvalid, StorageFull, StorageKeyNotFound, StorageUnavailable
-from pipeline.storage.base import STAGING, ByteRange, Listed, Stat, Tally, checked_key
+from pipeline.storage.base import STAGING, ByteRange, Content, Listed, Stat, Tally, checked_key
+from pipeline.storage.signed import SignedPuts
 
 if TYPE_CHECKING:
     from aiobotocore.config import AioConfig
@@ -31,6 +32,8 @@ LEAST_PART = 5 * 1024 * 1024
 MOST_PARTS = 10_000
 """S3 takes no more parts for one key."""
 READ = 256 * 1024
+SMALL = 1024 * 1024
+"""Bodies of at most so many bytes are put without the client."""
 CHECK_SECONDS = 5
 MISSING = {"NoSuchKey", "404", "NotFound"}
 FULL = {"InsufficientStorage", "QuotaExceeded", "XMinioStorageFull", "XMinioAdminBucketQuotaExceeded", "507"}
@@ -61,6 +64,7 @@ class S3Storage:
     def __init__(self, bucket: Bucket) -> None:
         self.bucket = bucket
         self._client: S3Client | None = None
+        self._puts: SignedPuts | None = None
         self._opening = asyncio.Lock()
         self._stack = AsyncExitStack()
 
@@ -69,7 +73,9 @@ class S3Storage:
         """The storage at `url`; raises `SettingsInvalid` with what is wrong in it."""
         return cls(_bucket(url, environ))
 
-    async def put(self, key: str, chunks: AsyncIterable[bytes], size: int | None, media_type: str) -> int:
+    async def put(
+        self, key: str, chunks: AsyncIterable[bytes], size: int | None, media_type: str, *, lasting: bool = True
+    ) -> int:
         place = self.place(key)
         tally = Tally(size)
         transfer = Transfer(self, place, media_type, part_size(size, PART))
@@ -82,6 +88,13 @@ class S3Storage:
             await asyncio.shield(transfer.abort())
             raise
         return total
+
+    async def put_all(self, contents: Sequence[Content]) -> None:
+        places = [self.place(content.key) for content in contents]
+        puts = [self.write(place, one.body, one.media_type) for place, one in zip(places, contents, strict=True)]
+        faults = await asyncio.gather(*puts, return_exceptions=True)
+        for fault in filter(None, faults):
+            raise fault
 
     async def open(self, key: str, part: ByteRange | None = None) -> AsyncIterator[bytes]:
         body = (await self._get(key, part))["Body"]
@@ -158,14 +171,15 @@ class S3Storage:
             raise StorageUnavailable from error
 
     async def close(self) -> None:
-        self._client = None
+        self._client = self._puts = None
         await self._stack.aclose()
 
     async def client(self) -> S3Client:
         """The one connection pool of this storage, made at the first call."""
         async with self._opening:
             if self._client is None:
-                self._client = await self._stack.enter_async_context(self._connection())
+                with faults_spoken():
+                    self._client = await self._opened()
             return self._client
 
     def place(self, key: str) -> str:
@@ -195,6 +209,8 @@ class S3Storage:
     async def write(self, place: str, body: bytes, media_type: str) -> None:
         """Put a small body at an S3 key."""
         client = await self.client()
+        if self._puts and len(body) <= SMALL and await self._puts.put(place, body, media_type):
+            return
         with faults_spoken():
             await client.put_object(Bucket=self.bucket.name, Key=place, Body=body, ContentType=media_type)
 
@@ -276,7 +292,7 @@ class S3Storage:
         with faults_spoken():
             return await client.generate_presigned_url(verb, Params=params, ExpiresIn=max(1, ceil(expires)))
 
-    def _connection(self) -> AbstractAsyncContextManager[S3Client]:
+    async def _opened(self) -> S3Client:
         import aioboto3  # a third of a second, which only those who use S3 should wait for
 
         bucket = self.bucket
@@ -285,10 +301,16 @@ class S3Storage:
             aws_secret_access_key=bucket.secret_key,
             region_name=bucket.region,
         )
-        connection: AbstractAsyncContextManager[S3Client] = session.client(
-            "s3", endpoint_url=bucket.endpoint, config=_config(bucket)
+        client: S3Client = await self._stack.enter_async_context(
+            session.client("s3", endpoint_url=bucket.endpoint, config=_config(bucket))
         )
-        return connection
+        coming: Any = session.get_credentials()  # which its types take for what comes
+        if (credentials := await coming) is not None:
+            # Only the client knows in which form this server wants the name of the bucket.
+            some = await client.generate_presigned_url("put_object", Params={"Bucket": bucket.name, "Key": "k"})
+            self._puts = SignedPuts(some.partition("?")[0].removesuffix("k"), client.meta.region_name, credentials)
+            self._stack.push_async_callback(self._puts.close)
+        return client
 
 
 class Multipart:

@@ -12,8 +12,8 @@ from pipeline.model import File, Grant, ImageFacts, Run, Upload, now
 from pipeline.records import Records
 from pipeline.records.queue import Slip
 from pipeline.settings import Settings
-from pipeline.storage.base import Storage
-from pipeline.stored import write_manifest
+from pipeline.storage.base import Content, Storage
+from pipeline.stored import manifest, write_manifest
 from pipeline.uploads.vetting import Vetting
 
 OnStored = Callable[[Grant, File], Awaitable[None]]
@@ -55,10 +55,28 @@ class Becoming:
         file = self.drafted(grant, upload, media_type, vetted.size, vetted.digest, vetted.image)
         return await self.become(grant, file, await self._prepare(grant, upload, file))
 
+    async def at_once(self, grant: Grant, upload: Upload, media_type: str, body: bytes, digest: str) -> File:
+        """The same of an upload whose bytes are all in memory and in no storage yet."""
+        storage = self._storages[upload.storage]
+        if self._vetting.is_read(grant, media_type):
+            await storage.put_all([Content(upload.key, body, media_type)])
+            return await self.file(grant, upload, media_type, len(body), digest)
+        await self._vetting.vet(grant, upload, media_type, len(body), digest)
+        file = self.drafted(grant, upload, media_type, len(body), digest, None)
+        following = await self._prepare(grant, upload, file)
+        text = file.model_dump_json().encode()
+        await storage.put_all([Content(file.key, body, media_type), manifest(file, text)])
+        return await self._known(grant, file, following, text)
+
     async def become(self, grant: Grant, file: File, following: tuple[Run, Slip] | None = None) -> File:
         """The File whose bytes lie under its key and whose facts are known; raises `QuotaExceeded`."""
         await write_manifest(self._storages[file.storage], file)
-        await self._commit(grant, file, following)
+        return await self._known(grant, file, following)
+
+    async def _known(
+        self, grant: Grant, file: File, following: tuple[Run, Slip] | None, text: bytes | None = None
+    ) -> File:
+        await self._commit(grant, file, following, text)
         if file.stored_at is not None:
             await self.announce(grant, file)
         return file
@@ -105,9 +123,9 @@ class Becoming:
             expires_at=None if stored else at + timedelta(seconds=self._settings.unstored_expiry),
         )
 
-    async def _commit(self, grant: Grant, file: File, following: tuple[Run, Slip] | None) -> None:
+    async def _commit(self, grant: Grant, file: File, following: tuple[Run, Slip] | None, text: bytes | None) -> None:
         try:
-            await self._records.uploads.finish(file.id, file, grant.project.limits, following)
+            await self._records.uploads.finish(file.id, file, grant.project.limits, following, text)
         except UploadNotFound:
             if not await self.is_file(file.id):  # a commit sent twice by the client library finds itself done
                 raise

@@ -15,7 +15,7 @@ import google_crc32c
 from pipeline.arrival import Digest, Hasher
 from pipeline.errors import BodyIncomplete, ChecksumMismatch, ChecksumUnknown
 from pipeline.storage.base import PIECE
-from pipeline.storage.local import faults_spoken, finished
+from pipeline.storage.drafts import faults_spoken, finished
 
 ALGORITHMS: Mapping[str, Callable[[], Hasher]] = {
     "sha1": lambda: hashlib.sha1(usedforsecurity=False),

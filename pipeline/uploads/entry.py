@@ -16,11 +16,14 @@ from pipeline.errors import (
 from pipeline.model import Grant, ImageFacts, Intake, PictureLimits, Route
 from pipeline.settings import Settings
 
+ANYWHERE = Route()
+"""The route of what names none."""
+
 
 def route_of(grant: Grant, intake: Intake) -> Route:
     """The route that a request names, or one that asks for nothing; raises `RouteUnknown`."""
     if intake.route is None:
-        return Route()
+        return ANYWHERE
     if (route := grant.project.routes.get(intake.route)) is None:
         raise RouteUnknown(name=intake.route[:64])
     return route

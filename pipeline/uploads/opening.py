@@ -46,6 +46,10 @@ class Opening:
         Metadata, tags and folder are put as they are kept, or refused with what `labels` raises.
         """
         self.rules(grant, intake, piece=piece)
+        return self.made(grant, intake, media_type)
+
+    def made(self, grant: Grant, intake: Intake, media_type: str | None = None) -> Upload:
+        """A new upload under claims that keep to the rules; raises what `labels` does."""
         id, route = new_id(), route_of(grant, intake)
         filed = {
             "metadata": labels.metadata(intake.metadata),

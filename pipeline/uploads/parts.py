@@ -98,20 +98,23 @@ class Parts:
 
     # Addresses
 
-    async def url(self, upload: Upload, number: int, base: str) -> str:
-        """Where part `number` is to be put; `base` is where this server is reached. Raises `PartNumberInvalid`."""
-        slot = slot_of(upload, number)
-        address = await self._staging(upload).part_url(upload, number, slot.size, self._lasts)
-        return address or f"{base}/v1/parts/{self._sealed(PART, upload, number)}"
+    async def url(self, upload: Upload, number: int, base: str, seconds: float | None = None) -> str:
+        """Where part `number` is to be put; `base` is where this server is reached. Raises `PartNumberInvalid`.
+
+        It takes bytes for `seconds`, else for as long as the settings say.
+        """
+        slot, lasts = slot_of(upload, number), seconds or self._lasts
+        address = await self._staging(upload).part_url(upload, number, slot.size, lasts)
+        return address or f"{base}/v1/parts/{self._sealed(PART, upload, number, lasts)}"
 
     async def put_url(self, upload: Upload, base: str) -> str:
         """Where all of it is to be put."""
         size = _known_size(upload.intake)
         address = await self._staging(upload).put_url(upload, put_type(upload), size, self._lasts)
-        return address or f"{base}/v1/put/{self._sealed(PUT, upload, 0)}"
+        return address or f"{base}/v1/put/{self._sealed(PUT, upload, 0, self._lasts)}"
 
-    def _sealed(self, purpose: str, upload: Upload, number: int) -> str:
-        return self._seals.seal(purpose, upload.project, time.time() + self._lasts, {"id": upload.id, "part": number})
+    def _sealed(self, purpose: str, upload: Upload, number: int, lasts: float) -> str:
+        return self._seals.seal(purpose, upload.project, time.time() + lasts, {"id": upload.id, "part": number})
 
     def opened(self, purpose: str, token: str) -> tuple[Grant, str, int]:
         """Whom a sealed address of ours speaks for, the upload and the part; raises `SignatureInvalid`, ..."""
@@ -167,15 +170,17 @@ class Parts:
     async def slots(self, grant: Grant, id: str) -> list[Slot]:
         """Every part and what is there of it; raises `UploadNotFound`, `UploadExpired` or `UploadWayWrong`."""
         upload = await self._of_way(grant, id, "parts")
-        there = await self._staging(upload).parts(upload)
-        return [Slot(slot.number, slot.size, there.get(slot.number, 0)) for slot in slots_of(upload)]
+        there, slots = await self._staging(upload).parts(upload), slots_of(upload)
+        if not there and await self._uploads.is_promoted(upload):  # its end was begun, and can be again
+            there = {slot.number: slot.size for slot in slots}
+        return [Slot(slot.number, slot.size, there.get(slot.number, 0)) for slot in slots]
 
     async def finish(self, grant: Grant, id: str, tags: Mapping[int, str] | None = None) -> File:
         """The File that the bytes of any upload become; sent again, it answers with the same File.
 
         `tags` are the entity tags that parts were answered with: of a part that was sent again they say which counts.
 
-        Raises `PartsMissing` or `PartSizeWrong` (the upload goes on), else what `Uploads.finish` does.
+        Raises `PartsMissing`, `PartSizeWrong` or `PartTagWrong` (the upload goes on), else what `Uploads.finish` does.
         """
         with contextlib.suppress(UploadNotFound):  # it may be a File by now
             upload = await self._opening.found(grant, id)

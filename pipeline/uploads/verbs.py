@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterable, Awaitable, Callable, Mapping
 from contextlib import suppress
 from datetime import datetime
@@ -18,6 +19,9 @@ from pipeline.uploads.cleaning import Cleaning
 from pipeline.uploads.holds import Holds
 from pipeline.uploads.opening import Opening
 from pipeline.uploads.writing import Writing
+
+SMALL = 256 * 1024
+"""Bodies of at most so many bytes are held until all of them have come, and then go straight to their place."""
 
 Opened = Callable[[Upload], Awaitable[None]]
 Instead = Callable[[str], Awaitable[File | None]]
@@ -96,19 +100,30 @@ class Uploads:
         intake = await self._opening.narrowed(grant, intake)
         arrival = Arrival(chunks, self._opening.rules(grant, intake), whole=True)
         await arrival.open()
-        upload = self._opening.upload(grant, intake, arrival.media_type)
+        upload = self._opening.made(grant, intake, arrival.media_type)
         if opened:
             await opened(upload)
-        await self._opening.begin(grant, upload)
+        await self._begun(grant, upload)
         try:
-            await self._staging(upload).append(upload, 0, arrival, final=True)
+            body = await arrival.held(SMALL)
+            if body is None:
+                await self._staging(upload).append(upload, 0, arrival, final=True)
             media_type, digest = arrival.media_type or "", await arrival.digest.hex()
             if instead and (file := await instead(digest)):
                 await self._cleaning.quietly(self._writing.forget(upload))
                 return file
+            if body is not None:
+                return await self._becoming.at_once(grant, upload, media_type, body, digest)
             await self._staging(upload).promote(upload, media_type)
             return await self._becoming.file(grant, upload, media_type, arrival.size, digest)
         except BaseException:
+            await self._cleaning.quietly(self._writing.forget(upload))
+            raise
+
+    async def _begun(self, grant: Grant, upload: Upload) -> None:
+        try:
+            await self._opening.begin(grant, upload)
+        except asyncio.CancelledError:  # it may be on record by now, and nobody knows its id
             await self._cleaning.quietly(self._writing.forget(upload))
             raise
 

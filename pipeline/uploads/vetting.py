@@ -13,7 +13,7 @@ from pipeline.errors import FileInfected, ScannerUnavailable
 from pipeline.imaging.header import facts_of, is_read, purified_svg
 from pipeline.imaging.sandbox import Sandbox
 from pipeline.model import Grant, ImageFacts, Upload
-from pipeline.scanning import Scanner
+from pipeline.scanning import Scanner, Verdict
 from pipeline.settings import Settings
 from pipeline.storage.base import Storage
 from pipeline.stored import local_copy
@@ -44,6 +44,11 @@ class Vetting:
         self._scanner = Scanner.at(settings.scanner) if settings.scanner else None
         self._scans = asyncio.Semaphore(SCANS)
 
+    def is_read(self, grant: Grant, media_type: str) -> bool:
+        """Whether bytes of this type are looked at, and so must lie in their storage for `vet`."""
+        purified = media_type == SVG and grant.project.svg == "sanitise"
+        return grant.project.scan or purified or is_read(media_type, self._settings.allowed_formats)
+
     async def vet(self, grant: Grant, upload: Upload, media_type: str, size: int, digest: str) -> Vetted:
         """What may become a File; a second time is fine.
 
@@ -56,12 +61,16 @@ class Vetting:
             size, digest = await self._purify(upload, size, digest)
         return Vetted(size, digest, await self._measure(grant, upload, media_type))
 
-    async def _scan(self, upload: Upload) -> None:
+    async def scan(self, storage: Storage, key: str) -> Verdict:
+        """What the virus scanner says of the bytes under a key; raises `ScannerUnavailable` or `ScanTooLarge`."""
         if self._scanner is None:
             raise ScannerUnavailable
-        content = cast(AsyncGenerator[bytes, None], self._storage(upload).open(upload.key))
+        content = cast(AsyncGenerator[bytes, None], storage.open(key))
         async with self._scans, aclosing(content) as chunks:
-            verdict = await self._scanner.scan(chunks)
+            return await self._scanner.scan(chunks)
+
+    async def _scan(self, upload: Upload) -> None:
+        verdict = await self.scan(self._storage(upload), upload.key)
         if verdict.signature is not None:
             raise FileInfected(name=upload.intake.name, signature=verdict.signature)
 
@@ -77,8 +86,10 @@ class Vetting:
 
     async def _measure(self, grant: Grant, upload: Upload, media_type: str) -> ImageFacts | None:
         """What the header of an image says, None for any other file."""
-        limits, allowed = picture_limits(grant, upload.intake), self._settings.allowed_formats
-        image = None
+        allowed = self._settings.allowed_formats
+        if not is_read(media_type, allowed) and not media_type.startswith("image/"):
+            return None
+        limits, image = picture_limits(grant, upload.intake), None
         if is_read(media_type, allowed):
             most = min(self._settings.max_pixels, limits.max_pixels or self._settings.max_pixels)
             async with local_copy(self._storage(upload), upload.key, self._settings.data_dir / "tmp") as path:

@@ -78,8 +78,10 @@ class Writing:
         upload = await self._opening.found(grant, id)
         aside = await self._storage(upload).stat(upload.key) if upload.piece else None
         offset = aside.size if aside else await self._staging(upload).offset(upload)
-        if offset < upload.offset and not upload.piece and await self.is_promoted(upload):
-            offset = upload.offset  # its end was begun, and can be again
+        if offset < upload.offset and not upload.piece and (promoted := await self._storage(upload).stat(upload.key)):
+            # Its end was begun, and can be again: of the last bytes nobody was told.
+            known = upload.intake.declared_size
+            offset = promoted.size if known is None else known
         return upload.model_copy(update={"offset": offset})
 
     async def growing(self, grant: Grant, id: str, offset: int) -> Upload:

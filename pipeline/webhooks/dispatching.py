@@ -116,6 +116,7 @@ class Dispatching:
             gone or files.get(leaving.subject),
             run,
             {output.id: outputs[output.id] for output in run.outputs if output.id in outputs} if run else {},
+            project.public_key if (project := self._settings.projects.get(leaving.project)) else None,
         )
 
     async def _files(self, ids: Sequence[str]) -> Mapping[str, File]:

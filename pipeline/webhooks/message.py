@@ -26,6 +26,8 @@ class Message:
     run: Run | None = None
     outputs: Mapping[str, File] = field(default_factory=dict)
     """The files a run made, by id."""
+    public_key: str | None = None
+    """That of the project."""
 
 
 @dataclass(frozen=True)

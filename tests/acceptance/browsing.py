@@ -16,32 +16,44 @@ from playwright.async_api import Browser, Page, async_playwright
 CLIENTS = Path(__file__).with_name("clients")
 CACHE = Path(__file__).parents[2] / ".clients"
 CHROMIUM = "/usr/bin/chromium"
-PAGE = "<!doctype html><meta charset=utf-8><title>{name}</title><input type=file><script src={name}.js></script>"
+PAGE = (
+    "<!doctype html><meta charset=utf-8><title>{name}</title><input type=file multiple><script src={name}.js></script>"
+)
 FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-features=LocalNetworkAccessChecks")
 
 
 @cache
 def bundle(name: str) -> str:
-    """What `clients/<name>.js` becomes with all that it imports; npm is asked once for each list of packages."""
-    CACHE.mkdir(exist_ok=True)
-    with (CACHE / "lock").open("w") as lock:
+    """What `clients/<name>.js` becomes with all that it imports; npm is asked once for each list of packages.
+
+    A folder of that name has packages of its own, of which others are too new or too old.
+    """
+    home = CLIENTS / name if (CLIENTS / name).is_dir() else CLIENTS
+    cache = CACHE / home.relative_to(CLIENTS)
+    cache.mkdir(parents=True, exist_ok=True)
+    with (cache / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        wanted, installed = CLIENTS / "package.json", CACHE / "package.json"
-        if not installed.exists() or installed.read_text() != wanted.read_text():
-            shutil.copyfile(wanted, CACHE / "wanted.json")
-            draft = CACHE / "draft"
-            shutil.rmtree(draft, ignore_errors=True)
-            draft.mkdir()
-            shutil.copyfile(wanted, draft / "package.json")
-            _run("npm", "install", "--no-audit", "--no-fund", "--silent", "--prefix", str(draft))
-            shutil.rmtree(CACHE / "node_modules", ignore_errors=True)
-            (draft / "node_modules").rename(CACHE / "node_modules")
-            (draft / "package.json").rename(installed)
-        source = CACHE / f"{name}.js"
-        shutil.copyfile(CLIENTS / f"{name}.js", source)  # beside its packages, where esbuild looks for them
-        esbuild = CACHE / "node_modules" / ".bin" / "esbuild"
+        _install(home / "package.json", cache)
+        source = cache / f"{name}.js"
+        shutil.copyfile(home / f"{name}.js", source)  # beside its packages, where esbuild looks for them
+        esbuild = cache / "node_modules" / ".bin" / "esbuild"
         command = (str(esbuild), str(source), "--bundle", "--format=iife", "--log-level=error")
         return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+
+
+def _install(wanted: Path, cache: Path) -> None:
+    """Have the packages of this list in the cache, all of them or as before."""
+    installed = cache / "package.json"
+    if installed.exists() and installed.read_text() == wanted.read_text():
+        return
+    draft = cache / "draft"
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir()
+    shutil.copyfile(wanted, draft / "package.json")
+    _run("npm", "install", "--no-audit", "--no-fund", "--silent", "--prefix", str(draft))
+    shutil.rmtree(cache / "node_modules", ignore_errors=True)
+    (draft / "node_modules").rename(cache / "node_modules")
+    (draft / "package.json").rename(installed)
 
 
 def _run(*command: str) -> None:

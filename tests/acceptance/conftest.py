@@ -34,9 +34,9 @@ class Stack:
 
 
 @contextmanager
-def running_stack(data: Path, **variables: str) -> Iterator[Stack]:
-    """`safelight up` on a free port with these SAFELIGHT_ variables, ended as Ctrl-C ends it."""
-    command = [SAFELIGHT, "up", "--json", "--port", "0", "--data", str(data)]
+def running_stack(data: Path, port: int = 0, **variables: str) -> Iterator[Stack]:
+    """`safelight up` on a port, by itself a free one, with these SAFELIGHT_ variables, ended as Ctrl-C ends it."""
+    command = [SAFELIGHT, "up", "--json", "--port", str(port), "--data", str(data)]
     environ = os.environ | {"SAFELIGHT_FLOWS_DIR": "flows"} | variables
     program = subprocess.Popen(command, stdout=subprocess.PIPE, env=environ)
     assert program.stdout is not None

@@ -8,6 +8,8 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -32,9 +34,15 @@ def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="package")
 async def served(redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House]:
-    data = tmp_path_factory.mktemp("house")
+    async with serving(CONFIG, redis_url, tmp_path_factory.mktemp("house")) as house:
+        yield house
+
+
+@asynccontextmanager
+async def serving(text: str, redis_url: str, data: Path) -> AsyncIterator[House]:
+    """An application with these settings, served while the block runs."""
     config = data / "safelight.yaml"
-    config.write_text(CONFIG.format(data=data, redis=redis_url))
+    config.write_text(text.format(data=data, redis=redis_url))
     async with open_core(load_settings(config, {})) as core:
         runner = Runner(create_app(core), shutdown_timeout=1)
         await runner.setup()

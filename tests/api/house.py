@@ -37,9 +37,13 @@ projects:
     public_key: insidepublic
     allow_private_urls: true
     limits: {{max_file_size: 3MB}}
+    routes: {{avatar: {{types: [image/*], max_size: 20KB}}}}
   small:
     api_keys: [small-key]
     limits: {{max_files: 5, max_storage: 10KB}}
+  sealed:
+    api_keys: [signed-key]
+    delivery_secret: "30313233343536373839616263646566"
   draft:
     api_keys: [draft-key]
     auto_store: false

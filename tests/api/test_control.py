@@ -11,6 +11,7 @@ import pytest
 from pipeline.api.access import Access
 from pipeline.errors import KeyNotAdmin
 from pipeline.model import WorkerBeat, new_id, now
+from tests.outside import fixed, listening
 
 from .house import House, photo
 from .test_letters import typed
@@ -47,6 +48,27 @@ async def test_nobody_takes_from_a_paused_queue_until_it_goes_on(house: House, w
     assert await status(house, waiting) == "queued"
     assert (await house.json("POST", "/v1/queues/bulk/resume"))["paused"] is False
     assert await status(house, waiting, 60) == "completed" and await paused(house) == set()
+
+
+async def test_errands_are_seen_and_paused_like_any_queue(house: House, worker: Worker) -> None:
+    async def errands() -> Any:
+        return next(row for row in (await house.json("GET", "/v1/queues"))["items"] if row["name"] == "errands")
+
+    await house.json("POST", "/v1/queues/errands/pause")
+    inside = {"key": "inside-key"}
+    async with listening() as server:
+        server.answers["/a.txt"] = fixed(200, b"a file")
+        fetch = await house.json("POST", "/v1/fetches", 202, json={"url": f"{server.url}/a.txt"}, **inside)
+        row = await errands()
+        assert (row["paused"], row["queued"], row["running"], row["own"]["queued"]) == (True, 1, 0, 0)
+        assert await status(house, await started(house), 60) == "completed", "runs go on meanwhile"
+        assert (await house.json("GET", f"/v1/fetches/{fetch['id']}", **inside))["status"] == "waiting"
+        told = await house.json("POST", "/v1/queues/errands/resume")
+        assert (told["name"], told["paused"]) == ("errands", False)
+        assert (await house.json("GET", f"/v1/fetches/{fetch['id']}?wait=30", **inside))["status"] == "success"
+    assert (await errands())["paused"] is False
+    for act in ("purge", "drain"):
+        await house.problem("POST", f"/v1/queues/errands/{act}", 404, "QUEUE_NOT_FOUND")
 
 
 async def test_a_purge_cancels_what_waits_in_this_queue_and_says_how_much(house: House) -> None:

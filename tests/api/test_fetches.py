@@ -94,6 +94,21 @@ async def test_fetch_is_answered_at_once_and_followed(house: House, worker: Work
         assert answer.status == 204
 
 
+async def test_fetch_by_a_route_keeps_to_its_rules(house: House, worker: Worker, server: Outside) -> None:
+    server.answers |= {
+        "/a.png": fixed(200, photo(form="PNG")),
+        "/a.txt": fixed(200, b"a"),
+        "/b": fixed(200, bytes(30_000)),
+    }
+    ask = {"url": f"{server.url}/a.png", "route": "avatar"}
+    file = (await house.json("POST", f"{FETCHES}?wait=30", 200, json=ask, **KEY))["file"]
+    assert (await house.core.records.files.get(file["id"])).route == "avatar"
+    for name, code in (("a.txt", "TYPE_NOT_ALLOWED"), ("b", "FILE_TOO_LARGE")):
+        refused = await house.json("POST", f"{FETCHES}?wait=30", 200, json=ask | {"url": f"{server.url}/{name}"}, **KEY)
+        assert (refused["status"], refused["error"]["code"], refused["file"]) == ("error", code, None)
+    await house.problem("POST", FETCHES, 422, "ROUTE_UNKNOWN", json=ask | {"route": "none"}, **KEY)
+
+
 async def test_cancelled_fetch(house: House, worker: Worker, server: Outside) -> None:
     server.answers["/stuck"] = Gate(bytes(50_000))
     fetch = await house.json("POST", FETCHES, 202, json={"url": f"{server.url}/stuck"}, **KEY)

@@ -49,7 +49,7 @@ async def test_metrics_count_uploads_runs_and_queues(house: House) -> None:
 
 async def test_queues_count_open_runs(house: House) -> None:
     rows = (await house.json("GET", "/v1/queues"))["items"]
-    assert [row["name"] for row in rows] == ["interactive", "default", "bulk"]
+    assert [row["name"] for row in rows] == ["interactive", "default", "bulk", "errands"]
     assert all(row["queued"] == row["delayed"] == row["running"] == row["waiting"] == 0 for row in rows)
 
 

@@ -36,6 +36,7 @@ projects:
   local: {{api_keys: [local-key, local-new-key], secret_key: local-secret, public_key: local-public}}
   cloud: {{api_keys: [cloud-key], storage: cloud}}
   strict: {{api_keys: [strict-key], secret_key: strict-secret, public_key: strict-public, require_signed_uploads: true}}
+  huge: {{api_keys: [huge-key], limits: {{max_file_size: 60TB}}}}
   slow: {{api_keys: [slow-key], limits: {{requests_per_minute: 5}}}}
 """
 
@@ -154,6 +155,45 @@ async def test_nonsense_about_parts_is_told_as_what_it_is(house: House) -> None:
     patched = {"Upload-Offset": "0", "Content-Type": "application/octet-stream"}
     await house.problem("PATCH", f"/v1/uploads/{upload['id']}", 409, "UPLOAD_WAY_WRONG", data=b"x", headers=patched)
     await house.problem("GET", f"/v1/uploads/{upload['id']}/parts", 404, "UPLOAD_NOT_FOUND", key="cloud-key")
+
+
+async def test_never_more_than_ten_thousand_parts(house: House) -> None:
+    more = {"way": "parts", "size": 10_000 * PART + 1}
+    for ask in (more | {"part_size": PART}, {"way": "parts", "size": 50 * 10**12, "part_size": 10**9}):
+        await house.problem("POST", "/v1/uploads", 422, "PART_SIZE_INVALID", key="huge-key", json=ask)
+    upload = await house.json("POST", "/v1/uploads", 201, key="huge-key", json=more)
+    sizes = [part["size"] for part in upload["parts"]]
+    assert (sum(sizes), upload["part_size"], set(sizes[:-1])) == (more["size"], PART + 1, {PART + 1})
+    assert len(sizes) <= 10_000 and [part["number"] for part in upload["parts"]] == [*range(1, len(sizes) + 1)]
+    assert len({part["url"] for part in upload["parts"]}) == len(sizes)
+    path = f"/v1/uploads/{upload['id']}"
+    tags = [{"number": number, "etag": "x"} for number in range(1, 10_002)]
+    await house.problem("POST", f"{path}/finish", 400, "REQUEST_INVALID", key="huge-key", json={"parts": tags})
+    await house.problem("POST", f"{path}/finish", 409, "PARTS_MISSING", key="huge-key", json={"parts": tags[:10_000]})
+    await house.json("DELETE", path, 204, key="huge-key")
+
+
+async def test_what_a_finish_says_of_parts_must_be_so(house: House) -> None:
+    body = noise(PART + 9, 3)
+    ask = {"size": len(body), "way": "parts"}
+    upload = await house.json("POST", "/v1/uploads", 201, key="cloud-key", json=ask)
+    first, last = (part["url"] for part in upload["parts"])
+    for wrong in (body[PART:] + b"x", body[PART:-1]):
+        assert (await put(last, wrong))[0] == 403, "S3 itself takes no other length"
+    finish = f"/v1/uploads/{upload['id']}/finish"
+    told = await house.problem("POST", finish, 409, "PARTS_MISSING", key="cloud-key")
+    assert "2 of its parts" in told["detail"] or "1, 2" in told["detail"]
+    tags = [(await put(url, piece))[1]["ETag"] for url, piece in ((last, body[PART:]), (first, body[:PART]))][::-1]
+
+    def saying(*parts: tuple[int, str]) -> dict[str, Any]:
+        return {"key": "cloud-key", "json": {"parts": [{"number": number, "etag": tag} for number, tag in parts]}}
+
+    await house.problem("POST", finish, 422, "PART_TAG_WRONG", **saying((1, tags[1]), (2, tags[1])))
+    await house.problem("POST", finish, 400, "REQUEST_INVALID", **saying((1, tags[0]), (1, tags[0])))
+    await house.problem("POST", finish, 400, "REQUEST_INVALID", **saying((0, tags[0])))
+    bare = [tag.strip('"') for tag in tags]
+    file = await house.json("POST", finish, 201, **saying((2, bare[1]), (1, bare[0])))
+    assert await content(house, file) == body
 
 
 async def test_an_address_of_a_part_is_good_for_nothing_else(house: House) -> None:

@@ -17,7 +17,7 @@ from pipeline.errors import BodyIncomplete, BodyTooLong, PathInvalid, RangeNotSa
 from pipeline.model import Intake, Upload, now
 from pipeline.staging import staging_for
 from pipeline.storage import STORAGES, ByteRange, LocalStorage, MemoryStorage, S3Storage, Storage, open_storage
-from pipeline.storage.base import PIECE
+from pipeline.storage.base import PIECE, Content
 
 MIB = 1024 * 1024
 KEY = "demo/files/ab/abcdef/photo.webp"
@@ -68,6 +68,13 @@ async def test_what_was_put_can_be_read(storage: Storage) -> None:
     assert await leftovers(storage) == [KEY]
 
 
+async def test_what_need_not_last_can_be_read_at_once(storage: Storage) -> None:
+    for text in (b"one", b"another"):
+        assert await storage.put(KEY, pieces(text), len(text), TYPE, lasting=False) == len(text)
+        assert await bytes_of(storage) == text
+    assert await leftovers(storage) == [KEY]
+
+
 async def test_no_bytes_are_bytes_too(storage: Storage) -> None:
     assert await storage.put(KEY, pieces(), 0, TYPE) == 0
     assert await bytes_of(storage) == b""
@@ -82,6 +89,22 @@ async def test_a_second_put_replaces_the_first(storage: Storage) -> None:
     second = await storage.stat(KEY)
     assert await bytes_of(storage) == b"second"
     assert first and second and first.etag != second.etag
+
+
+async def test_small_files_that_come_at_once_lie_beside_each_other(storage: Storage) -> None:
+    keys = [f"demo/files/ab/{number}/photo.webp" for number in range(20)]
+    bundles = [[Content(key, key.encode(), TYPE), Content(f"{key}.json", b"{}", "application/json")] for key in keys]
+    await asyncio.gather(*map(storage.put_all, bundles))
+    assert {key: await bytes_of(storage, key) for key in keys} == {key: key.encode() for key in keys}
+    assert await leftovers(storage) == sorted([*keys, *(f"{key}.json" for key in keys)])
+    found = await storage.stat(keys[7])
+    assert found and (found.size, found.media_type) == (len(keys[7]), TYPE)
+
+
+async def test_small_files_are_not_put_outside(storage: Storage) -> None:
+    with pytest.raises(PathInvalid):
+        await storage.put_all([Content("demo/../../x", b"x", TYPE)])
+    assert await leftovers(storage) == []
 
 
 async def test_the_tag_of_unchanged_bytes_stays(storage: Storage) -> None:

@@ -77,9 +77,9 @@ async def _connected(line: Line, socket: str, reader: asyncio.StreamReader, writ
     finally:
         for way in ways:
             way.cancel()
-        await asyncio.gather(*ways, return_exceptions=True)
-        writer.transport.abort()
+        writer.transport.abort()  # first: we may be cancelled ourselves while we wait
         far_writer.transport.abort()
+        await asyncio.gather(*ways, return_exceptions=True)
 
 
 async def _there(

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from PIL import Image, ImageChops, ImageCms, ImageDraw, ImageFilter, ImageFont, ImageOps
+from PIL import Image, ImageChops, ImageCms, ImageDraw, ImageFilter, ImageFont, ImageMath, ImageOps
 
 from pipeline.imaging.letters import FONTS
 from tests.golden.matrix import Sample, sized
@@ -128,6 +128,35 @@ def trimmed(sample: Sample, frame: Image.Image) -> Image.Image:
     apart = ImageChops.difference(frame.convert("RGB"), ground).split()
     seen = ImageChops.lighter(ImageChops.lighter(apart[0], apart[1]), apart[2]).point(lambda v: 255 * (v > 40))
     return frame.crop(seen.getbbox() or (0, 0, *frame.size))
+
+
+def half_trimmed(sample: Sample, frame: Image.Image) -> Image.Image:
+    """Half of each plain edge is cut."""
+    found = trimmed(sample, frame)
+    if found.size == frame.size:
+        return frame
+    box = _spot_of(frame)
+    left, top, right, bottom = box[0], box[1], frame.width - box[2], frame.height - box[3]
+    return frame.crop(
+        (round(left / 2), round(top / 2), frame.width - round(right / 2), frame.height - round(bottom / 2))
+    )
+
+
+def _spot_of(frame: Image.Image) -> tuple[int, int, int, int]:
+    """Where what is not plain lies."""
+    if frame.mode == "RGBA" and frame.getpixel((0, 0))[3] == 0:  # type: ignore[index]
+        return frame.getchannel("A").getbbox() or (0, 0, *frame.size)
+    ground = Image.new("RGB", frame.size, frame.getpixel((0, 0))[:3])  # type: ignore[index]
+    apart = ImageChops.difference(frame.convert("RGB"), ground).split()
+    seen = ImageChops.lighter(ImageChops.lighter(apart[0], apart[1]), apart[2]).point(lambda v: 255 * (v > 40))
+    return seen.getbbox() or (0, 0, *frame.size)
+
+
+def placed(sample: Sample, frame: Image.Image) -> Image.Image:
+    """Half as wide, three quarters as high, three pixels from the left where there is room, at the bottom."""
+    width, height = max(1, round(frame.width * 0.5)), max(1, round(frame.height * 0.75))
+    left, top = min(3, frame.width - width), frame.height - height
+    return frame.crop((left, top, left + width, top + height))
 
 
 def padded(left: int, top: int, colour: str) -> Expected:
@@ -258,6 +287,20 @@ def circled(sample: Sample, frame: Image.Image) -> Image.Image:
     return veiled(square, arched(*square.size, square.width / 2))
 
 
+def bowed(sample: Sample, frame: Image.Image) -> Image.Image:
+    """The top left corner along an ellipse of a half by a quarter, the lower right along a circle of six pixels."""
+    fine = Image.new("L", (frame.width * FINE, frame.height * FINE), 255)
+    across, down = frame.width * FINE * 0.5, frame.height * FINE * 0.25
+    corner = Image.new("L", (math.ceil(across), math.ceil(down)), 0)
+    ImageDraw.Draw(corner).ellipse((0, 0, 2 * across, 2 * down), 255)
+    fine.paste(corner, (0, 0))
+    radius = min(6.0, frame.width * 1.0, frame.height * 0.75) * FINE
+    other = Image.new("L", (math.ceil(radius), math.ceil(radius)), 0)
+    ImageDraw.Draw(other).ellipse((-radius, -radius, radius, radius), 255)
+    fine.paste(other, (fine.width - other.width, fine.height - other.height))
+    return veiled(frame, fine.resize(frame.size, Image.Resampling.BOX))
+
+
 def framed(sample: Sample, frame: Image.Image) -> Image.Image:
     return per_edge(frame, (3, 3, 3, 3), "#c04020")
 
@@ -324,6 +367,62 @@ def bent(curve: Callable[[float], float]) -> Expected:
 
 def lit(level: float) -> float:
     return float(min(1.0, max(0.0, (level * 1.2 - 0.5) * 0.8 + 0.5)) ** (1 / 1.5))
+
+
+def warmed(sample: Sample, frame: Image.Image) -> Image.Image:
+    """Half a stop more, then red a fifth stronger and blue a fifth weaker."""
+    light = bent(lambda level: min(1.0, level * 2 ** (0.5 / 2.2)))(sample, frame)
+    return mixed((1.2, 0, 0), (0, 1, 0), (0, 0, 0.8))(sample, light)
+
+
+def livelier(by: float) -> Expected:
+    """Away from the luminance, the more the less colour there is."""
+
+    def vivid(colour: Image.Image) -> Image.Image:
+        bands = [band.convert("F") for band in colour.split()]
+        grey = per_bands(lambda of: GREY[0] * of["r"] + GREY[1] * of["g"] + GREY[2] * of["b"], bands)
+        high = per_bands(lambda of: of["max"](of["max"](of["r"], of["g"]), of["b"]), bands)
+        low = per_bands(lambda of: of["min"](of["min"](of["r"], of["g"]), of["b"]), bands)
+        moved = [
+            ImageMath.lambda_eval(
+                lambda of: of["band"] + (of["band"] - of["grey"]) * by * (1 - (of["high"] - of["low"]) / 255),
+                band=band, grey=grey, high=high, low=low,
+            )
+            for band in bands
+        ]  # fmt: skip
+        whole = [
+            ImageMath.lambda_eval(lambda of: of["min"](of["max"](of["one"] + 0.5, 0), 255), one=one) for one in moved
+        ]
+        return Image.merge("RGB", [one.convert("L") for one in whole])
+
+    return lambda sample, frame: per_colour(vivid, frame)
+
+
+def per_bands(act: Callable[[dict[str, Any]], Any], bands: Sequence[Image.Image]) -> Image.Image:
+    made: Image.Image = ImageMath.lambda_eval(act, r=bands[0], g=bands[1], b=bands[2])
+    return made
+
+
+def enhanced(sample: Sample, frame: Image.Image) -> Image.Image:
+    """All of the range for the tones of the first frame, and colours a fifth stronger."""
+    first = sample.shown[0].convert("RGBA")
+    ground = Image.new("RGBA", first.size, "black")
+    grey = mixed(GREY, GREY, GREY)(sample, Image.alpha_composite(ground, first).convert("RGB")).getchannel("R")
+    counts, total = grey.histogram(), grey.width * grey.height
+    low, high = _level(counts, total * 0.005), _level(counts, total * 0.995)
+    low, high = (low, high) if low < high else (0, 255)
+    bright = bent(lambda level: min(1.0, max(0.0, (level * 255 - low) / (high - low))))(sample, frame)
+    return saturated(1.2, 0)(sample, bright)
+
+
+def _level(counts: Sequence[int], number: float) -> int:
+    """The level up to which so many pixels lie."""
+    seen = 0
+    for level, count in enumerate(counts):
+        seen += count
+        if seen > number:
+            return level
+    return 255
 
 
 def saturated(by: float, degrees: float) -> Expected:
@@ -401,6 +500,23 @@ def blurred(sigma: float) -> Expected:
     return lambda sample, frame: per_weight(bell(sigma), frame)
 
 
+def edged(sigma: float, amount: float) -> Expected:
+    """Mixed with its blurred self, or with the opposite of that."""
+
+    def expected(sample: Sample, frame: Image.Image) -> Image.Image:
+        soft = per_weight(bell(sigma), frame)
+        bands = []
+        for one, other in zip(frame.split(), soft.split(), strict=True):
+            mix = ImageMath.lambda_eval(
+                lambda of: of["min"](of["max"](of["a"] + (of["b"] - of["a"]) * amount + 0.5, 0), 255),
+                a=one.convert("F"), b=other.convert("F"),
+            )  # fmt: skip
+            bands.append(mix.convert("L"))
+        return Image.merge(frame.mode, bands)
+
+    return expected
+
+
 SOFT = "Pillow's bell curve is three boxes, the engine's a table of counts, on fewer pixels where it is wide"
 
 
@@ -458,6 +574,28 @@ def marked(sample: Sample, frame: Image.Image) -> Image.Image:
     x = frame.width - mark.width - min(4, (frame.width - mark.width) // 2)
     y = frame.height - mark.height - min(4, (frame.height - mark.height) // 2)
     layer.paste(mark, (x, y))
+    return over(frame, layer)
+
+
+def painted(sample: Sample, frame: Image.Image) -> Image.Image:
+    """Half as wide, two fifths as high, in the middle, four pixels from the top."""
+    width, height = max(1, round(frame.width * 0.5)), max(1, round(frame.height * 0.4))
+    layer = Image.new("RGBA", frame.size)
+    layer.paste((255, 128, 0, 128), (round(0.5 * (frame.width - width)), 4, *_end(frame, width, height)))
+    return over(frame, layer)
+
+
+def _end(frame: Image.Image, width: int, height: int) -> tuple[int, int]:
+    return round(0.5 * (frame.width - width)) + width, 4 + height
+
+
+def boxed_in(sample: Sample, frame: Image.Image) -> Image.Image:
+    """The badge inside half of the width and a tenth of the height, at the right and in the middle."""
+    box = max(1, round(frame.width * 0.5)), max(1, round(frame.height * 0.1))
+    ratio = min(box[0] / 24, box[1] / 12)
+    mark = stretched(badge(), max(1, round(24 * ratio)), max(1, round(12 * ratio)))
+    layer = Image.new("RGBA", frame.size)
+    layer.paste(mark, (frame.width - mark.width, round((frame.height - mark.height) * 0.5)))
     return over(frame, layer)
 
 
@@ -555,6 +693,8 @@ ROWS: tuple[Row, ...] = (
     Row("crop", HALF, cut(0.25, 0.1, 0.5, 0.6)),
     Row("crop", {"aspect": "1:1"}, squared),
     Row("trim", {"threshold": 40}, trimmed),
+    Row("crop", {"width": "50%", "height": "75%", "place": {"x": 3, "y": "100%"}}, placed),
+    Row("trim", {"threshold": 40, "amount": 0.5}, half_trimmed),
     Row("pad", {"left": 5, "top": 3, "background": "#102030"}, padded(5, 3, "#102030")),
     Row("pad", {"width": 130, "height": 90, "background": "#a0b0c0"}, boxed(130, 90, "#a0b0c0")),
     Row("pad", {"left": 9, "right": 4, "bottom": 7, "extend": "mirror"}, repeated(9, 0, 4, 7, True)),
@@ -569,25 +709,35 @@ ROWS: tuple[Row, ...] = (
     Row("flip", {"direction": "both"}, transposed(Image.Transpose.ROTATE_180)),
     Row("round", {"radius": "25%"}, cornered(0.25), 0.5, 15, EDGES, 60),
     Row("round", {"circle": True}, circled, 1, 20, EDGES, 60),
+    Row("round", {"corners": ["50%", 0, 6, 0], "vertical": ["25%", 0, 6, 0]}, bowed, 1, 25, EDGES, 60),
     Row("border", {"width": 3, "colour": "#c04020"}, framed),
     Row("border", {"width": 3, "colour": "#1030a080", "place": "inside"}, hemmed, 1, 1, ROUNDED),
     Row("border", {"width": 4, "colour": "#206040", "radius": "20%"}, arched_frame, 1, 20, EDGES, 60),
     Row("shadow", {"x": 2, "y": 4, "blur": 3, "colour": "#000040"}, shadowed, 1, 8, SOFT),
     Row("adjust", {"brightness": 1.2, "contrast": 0.8, "gamma": 1.5}, bent(lit)),
     Row("adjust", {"saturation": 1.6, "hue": 40}, saturated(1.6, 40), 1, 2, ROUNDED),
+    Row("adjust", {"exposure": 0.5, "warmth": 0.8}, warmed, 1, 2, ROUNDED),
+    Row("adjust", {"vibrance": 0.8}, livelier(0.8), 1, 2, ROUNDED),
+    Row("enhance", {"strength": 1}, enhanced, 4, 12, "the ends of the range are counted from other histograms", 20),
     Row("grayscale", {}, mixed(GREY, GREY, GREY), 1, 1, ROUNDED),
     Row("sepia", {}, mixed((0.393, 0.769, 0.189), (0.349, 0.686, 0.168), (0.272, 0.534, 0.131)), 1, 1, ROUNDED),
     Row("duotone", {"dark": "#102050", "light": "#ffe0c0"}, toned((16, 32, 80), (255, 224, 192)), 1, 1, ROUNDED),
     Row("invert", {}, bent(lambda level: 1 - level)),
     Row("blur", {"sigma": 2}, blurred(2), 1, 6, SOFT),
     Row("blur", {"sigma": 9}, blurred(9), 2, 8, SOFT),
+    Row("blur", {"sigma": 2, "amount": 0.4}, edged(2, 0.4), 1, 5, SOFT),
+    Row("blur", {"sigma": 2, "amount": -1}, edged(2, -1), 2, 10, SOFT),
     Row("sharpen", {}, sharpened, 3, 25, "the reference has eight bits of L* and another bell curve"),
     Row("redact", {"regions": REGIONS, "colour": "#102030"}, redacted(blackened)),
     Row("redact", {"regions": REGIONS, "mode": "pixelate", "cell": 8}, redacted(in_cells), 0.6, 2, ROUNDED),
     Row("redact", {"regions": REGIONS, "mode": "blur", "sigma": 4}, redacted(softened), 1, 8, SOFT),
+    Row("rectangle", {"colour": "#ff800080", "width": "50%", "height": "40%", "place": {"x": "50%", "y": 4}}, painted,
+        0.5, 1, ROUNDED),
     Row("watermark", {"margin": 4}, marked, 0.3, 3, ROUNDED, 8),
     Row("overlay", {"layers": [{"image": "layer1", "position": "top-left", "x": 10, "y": 7, "opacity": 0.5,
                                 "blend": "multiply"}]}, multiplied, 0.3, 3, ROUNDED),
+    Row("overlay", {"layers": [{"image": "layer1", "width": "50%", "height": "10%",
+                                "place": {"x": "100%", "y": "50%"}}]}, boxed_in, 0.6, 6, SCALED, 8),
     Row("text", {"text": "I", "size": 20, "colour": "#283c5a", "background": "#283c5a", "padding": 4, "margin": 0,
                  "position": "center"}, plated, unsure=beside_the_plate),
     Row("metadata", {"title": "The scene", "copyright": "The authors"}, same, silent=True),
@@ -595,6 +745,7 @@ ROWS: tuple[Row, ...] = (
     Row("frames", {"every": 2}, same, plays=every_second, silent=True),
     Row("animate", {"reverse": True}, same, plays=backwards, silent=True),
     Row("icc", {"to": "srgb"}, same, silent=True),
+    Row("icc", {"to": "source", "max_size": 0}, same, silent=True),
     encoded("png", 0, 0, "PNG loses nothing"),
     encoded("tiff", 0, 0, "TIFF loses nothing"),
     encoded("webp", 0, 0, "lossless", lossless=True),

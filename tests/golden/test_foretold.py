@@ -70,8 +70,9 @@ def _values(schema: Mapping[str, Any], defs: Mapping[str, Any], path: tuple[str,
         return _object(schema["properties"], schema.get("required", []), defs, path)
     if schema["type"] == "array":
         # A place in an array has the name of the array.
-        most = min(3, schema.get("maxItems", 3))
-        return st.lists(_values(schema["items"], defs, path), min_size=schema.get("minItems", 0), max_size=most)
+        least = schema.get("minItems", 0)
+        most = min(max(3, least), schema.get("maxItems", max(3, least)))
+        return st.lists(_values(schema["items"], defs, path), min_size=least, max_size=most)
     return _plain(schema)
 
 

@@ -511,3 +511,42 @@ def test_what_is_foretold_of_a_collage_is_what_comes(
         gravity=gravity, caption=caption,
     )  # fmt: skip
     assert found.size == (foretold.width, foretold.height)
+
+
+# Texts in boxes
+
+
+@pytest.mark.parametrize(
+    ("align", "valign", "reach"),
+    [
+        ("left", "top", (100, 30, 130, 60)),
+        ("center", "center", (185, 90, 215, 120)),
+        ("right", "bottom", (270, 150, 300, 180)),
+    ],
+)
+def test_a_text_stands_in_its_box(grey: Path, tmp_path: Path, align: str, valign: str, reach: Box) -> None:
+    box = {"left": "25%", "top": 30, "width": 200, "height": "50%"}
+    found = touched(drawn(node("text", text="H", size=30, box=box, align=align, valign=valign), grey, tmp_path))
+    assert found is not None
+    (left, top, right, bottom), near = found, 12
+    assert reach[0] - near <= left < right <= reach[2] + near and reach[1] - near <= top < bottom <= reach[3] + near
+
+
+def test_a_plate_fills_the_box_or_goes_with_the_text(grey: Path, tmp_path: Path) -> None:
+    said = {"text": "H", "size": 30, "box": {"left": 50, "top": 40, "width": 200, "height": 100}}
+    plate = {"background": "#102030", "padding": 6}
+    whole = drawn(node("text", plate="box", **said, **plate), grey, tmp_path)
+    assert touched(whole) == (50, 40, 250, 140) and whole.getpixel((51, 41)) == (16, 32, 48)
+    near = touched(drawn(node("text", **said, **plate), grey, tmp_path))
+    assert near is not None and near[2] - near[0] < 60 and near[3] - near[1] < 60
+    with pytest.raises(ValidationError, match="no box to fill"):
+        node("text", text="H", plate="box", background="#102030")
+    with pytest.raises(NodeInvalid, match="box: it begins at 500"):
+        node("text", text="H", box={"left": 500, "top": 0, "width": 9, "height": 9}).reach(Outline(400, 300))
+
+
+def test_what_hangs_over_the_edge_is_not_painted(grey: Path, tmp_path: Path) -> None:
+    step = node("rectangle", colour="#ff0000", width=100, height="50%", place={"x": 350, "y": "100%"})
+    assert touched(drawn(step, grey, tmp_path)) == (350, 150, 400, 300)
+    beside = node("rectangle", colour="#ff0000", width=100, height=10, place={"x": 400, "y": 0})
+    assert touched(drawn(beside, grey, tmp_path)) is None

@@ -132,6 +132,17 @@ VERBS: dict[str, Callable[[Records, EventLog, FlowRegistry], Awaitable[object]]]
     "usage.count": lambda r, e, f: r.usage.count("demo"),
     "derivatives.add": lambda r, e, f: r.derivatives.add(FILE.id, Derivative(storage="default", key="k")),
     "derivatives.of": lambda r, e, f: r.derivatives.of(FILE.id),
+    "derivatives.order": lambda r, e, f: r.derivatives.order(FILE.id, "k", SLIP),
+    "derivatives.fail": lambda r, e, f: r.derivatives.fail("k", {"code": "X"}, 1),
+    "derivatives.use": lambda r, e, f: r.derivatives.use(moment(0), [(FILE.id, "k")]),
+    "derivatives.unused": lambda r, e, f: r.derivatives.unused(moment(0)),
+    "removals.note": lambda r, e, f: r.removals.note(FILE, moment(0)),
+    "removals.get": lambda r, e, f: r.removals.get("demo", FILE.id),
+    "removals.list": lambda r, e, f: r.removals.list("demo", None, down=True, passed=0, limit=1),
+    "removals.count": lambda r, e, f: r.removals.count("demo"),
+    "notes.number": lambda r, e, f: r.notes.number("demo"),
+    "notes.keep": lambda r, e, f: r.notes.keep("demo", "a", "b", 1),
+    "notes.get": lambda r, e, f: r.notes.get("demo", "a"),
     "derivatives.forget": lambda r, e, f: r.derivatives.forget(FILE.id, ["k"]),
     "files.delete": lambda r, e, f: r.files.delete(FILE.id),
     "files.expired": lambda r, e, f: r.files.expired(moment(0), 1),
@@ -176,6 +187,7 @@ VERBS: dict[str, Callable[[Records, EventLog, FlowRegistry], Awaitable[object]]]
     "runs.counts": lambda r, e, f: r.runs.counts(),
     "groups.create": lambda r, e, f: r.groups.create(Group(id=new_id(), project="demo", files=())),
     "groups.get": lambda r, e, f: r.groups.get("x"),
+    "groups.within": lambda r, e, f: r.groups.within("demo", None, down=True, passed=0, limit=1),
     "groups.list": lambda r, e, f: r.groups.list("demo"),
     "groups.delete": lambda r, e, f: r.groups.delete("x"),
     "answers.claim": lambda r, e, f: r.answers.claim("demo", "k", "p", 60, "h"),
@@ -189,6 +201,7 @@ VERBS: dict[str, Callable[[Records, EventLog, FlowRegistry], Awaitable[object]]]
     "workers.undrain": lambda r, e, f: r.workers.undrain("w"),
     "queues.pause": lambda r, e, f: r.queues.pause("default"),
     "queues.resume": lambda r, e, f: r.queues.resume("default"),
+    "queues.load": lambda r, e, f: r.queues.load("default"),
     "queues.gates": lambda r, e, f: r.queues.gates(),
     "queues.deaths": lambda r, e, f: r.queues.deaths("run:1"),
     "queues.lost": lambda r, e, f: r.queues.lost(),
@@ -261,7 +274,8 @@ def test_no_verb_is_left_out() -> None:
     rooms = {f"{name}.": room for name, room in vars(Records(Redis(), "")).items() if not name.startswith("_")}
     rooms |= {"": Records(Redis(), ""), "events.": EventLog(Redis(), ""), "flows.": FlowRegistry(Redis(), "")}
     verbs = {name + verb for name, room in rooms.items() for verb in vars(type(room)) if not verb.startswith("_")}
-    assert verbs - set(VERBS) == {"flows.sync", "flows.watch", "events.close", "runs.under", "rates.check"}
+    unbounded = {"flows.sync", "flows.watch", "events.close", "runs.under", "rates.check", "changes.follow"}
+    assert verbs - set(VERBS) == unbounded
 
 
 async def test_every_verb_says_that_the_server_is_away_and_works_when_it_is_back(

@@ -17,6 +17,7 @@ import pytest
 
 from pipeline.errors import PathInvalid, StorageFull, StorageUnavailable
 from pipeline.storage import LocalStorage, local, open_storage
+from pipeline.storage.base import Content
 from pipeline.storage.local import DRAFT_AGE
 
 MIB = 1024 * 1024
@@ -76,6 +77,42 @@ async def test_no_link_leads_out(storage: LocalStorage, tmp_path: Path) -> None:
             storage.local_path(key)
     assert (outside / "secret").read_bytes() == b"secret"
     assert os.listdir(outside) == ["secret"]
+
+
+async def test_small_files_leave_the_root_by_no_link(storage: LocalStorage, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (storage.root / "demo").mkdir(parents=True)
+    (storage.root / "demo/files").symlink_to(outside)
+    with pytest.raises(PathInvalid):
+        await storage.put_all([Content("demo/files/ab/1/a.txt", b"x", "text/plain")])
+    assert os.listdir(outside) == [] and files(storage) == []
+
+
+async def test_small_files_whose_folder_is_a_file_leave_nothing(storage: LocalStorage) -> None:
+    await storage.put("demo/files", pieces(b"x"), None, "text/plain")
+    with pytest.raises(PathInvalid):
+        await storage.put_all([Content("demo/files/1/a.txt", b"x", "text/plain")])
+    assert files(storage) == ["demo/files"]
+
+
+async def test_small_files_find_a_disk_full_or_their_staging_gone(small_disk: Path) -> None:
+    storage = LocalStorage(small_disk)
+    with pytest.raises(StorageFull):
+        await storage.put_all([Content("a/1/large", bytes(3_000_000), "text/plain")])
+    assert files(storage) == []
+    storage.staging.rmdir()
+    await storage.put_all([Content("a/2/small", b"fits", "text/plain")])
+    assert files(storage) == ["a/2/small"]
+
+
+async def test_a_bundle_left_by_a_killed_writer_goes_when_it_is_old(tmp_path: Path) -> None:
+    left = tmp_path / ".staging/put-1"
+    left.mkdir(parents=True)
+    (left / "a.txt").write_bytes(b"x")
+    os.utime(left, times=(time.time() - DRAFT_AGE - 60,) * 2)
+    await LocalStorage(tmp_path).put("b", pieces(b"x"), None, "text/plain")
+    assert not left.exists()
 
 
 async def test_a_link_to_the_root_itself_is_fine(tmp_path: Path) -> None:

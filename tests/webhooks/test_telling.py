@@ -13,6 +13,7 @@ from redis.asyncio import Redis
 from standardwebhooks import WebhookVerificationError
 
 from pipeline.acts import ended
+from pipeline.editing import Edit
 from pipeline.model import Event, Follow, Hook, Problem, Run, WebhookTarget, now
 from pipeline.records.outgoing import Leaving
 from tests.webhooks.conftest import FLOW, SECRET, House, Receiver, opened
@@ -59,6 +60,18 @@ async def test_a_file_is_told_as_it_comes_and_goes(house: House, receiver: Recei
         assert (one.status, one.subject, one.tries) == ("delivered", file.id, 1)
         assert [(tried.status, tried.error) for tried in one.history] == [(204, None)] and one.history[0].ms > 0
     assert await house.core.records.outgoing.count() == 0
+
+
+async def test_a_change_of_a_file_is_told_with_what_was_before(house: House, receiver: Receiver) -> None:
+    async with house.telling():
+        file = await house.send(metadata={"to": "you"})
+        await house.settled(2)
+        await house.core.files.edit(house.grant, file.id, Edit(name="note.txt", merge_metadata={"to": "me"}))
+        await house.settled(3)
+    (told,) = [one["data"] for one in receiver.told() if one["type"] == "file.updated"]
+    assert (told["id"], told["name"], told["metadata"]) == (file.id, "note.txt", {"to": "me"})
+    assert set(told["changed"]) == {"name", "metadata"}
+    assert (told["previous"]["name"], told["previous"]["metadata"]) == ("letter.txt", {"to": "you"})
 
 
 async def test_a_message_is_signed_and_a_forged_one_is_found_out(house: House, receiver: Receiver) -> None:

@@ -35,13 +35,14 @@ DEMUXERS = {
     "video/ogg": "ogg",
     "video/mpeg": "mpeg",
     "video/mp2t": "mpegts",
+    "image/gif": "gif",
 }
 """The media types that are read as videos, and ffmpeg's parser of each."""
 UNINDEXED, MARGIN = frozenset({"mpeg", "mpegts"}), 10.0
 """Containers in which a place is only guessed, and how many seconds before it are decoded therefore."""
 DECODERS = (
     "h264", "hevc", "av1", "libdav1d", "vp8", "vp9", "libvpx", "libvpx-vp9", "mpeg4", "mpeg2video", "mpeg1video",
-    "h263", "mjpeg", "prores", "theora", "png", "rawvideo", "aac", "mp3", "mp3float", "mp2", "mp2float", "opus",
+    "h263", "gif", "mjpeg", "prores", "theora", "png", "rawvideo", "aac", "mp3", "mp3float", "mp2", "mp2float", "opus",
     "libopus", "vorbis", "flac", "alac", "ac3", "eac3", "amrnb", "amrwb", "libopencore_amrnb", "libopencore_amrwb",
     "pcm_s16le", "pcm_s16be", "pcm_s24le", "pcm_s24be", "pcm_s32le", "pcm_f32le", "pcm_u8", "pcm_alaw", "pcm_mulaw",
 )  # fmt: skip

@@ -49,6 +49,8 @@ def _file(message: Message, file: File) -> Mapping[str, Any]:
     told = file.model_dump(mode="json", exclude={"storage", "key", "hook"})
     if message.type == "file.infected":
         told["signature"] = message.facts.get("signature")
+    if message.type == "file.updated":
+        told |= {name: message.facts[name] for name in ("changed", "previous") if name in message.facts}
     there = message.type not in ("file.deleted", "file.infected")
     return told | {"url": _url(message, file) if there else None}
 

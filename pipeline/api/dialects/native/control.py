@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 from aiohttp import web
 
@@ -10,6 +11,7 @@ from pipeline.acts import settled
 from pipeline.api.dialects.native.shapes import ControlShape, DrainQuery
 from pipeline.api.endpoint import Call, Endpoint, answer
 from pipeline.errors import KeyNotAdmin, QueueNotFound, WorkerNotFound
+from pipeline.jobs import ERRANDS
 from pipeline.model import QUEUES, Queue
 
 LONGEST_WAIT = 60.0
@@ -25,14 +27,20 @@ def queue_of(call: Call) -> Queue:
     raise QueueNotFound(name=given[:64], known=", ".join(QUEUES))
 
 
+def _gate_of(call: Call) -> Queue | Literal["errands"]:
+    """The same, of all that may be paused: what is no run cannot be drained or purged."""
+    call.access.check_admin(call.header("Authorization"))
+    return "errands" if call.place("id") == ERRANDS else queue_of(call)
+
+
 async def pause(call: Call) -> web.Response:
-    queue = queue_of(call)
+    queue = _gate_of(call)
     await call.core.records.queues.pause(queue)
     return await _told(call, queue)
 
 
 async def resume(call: Call) -> web.Response:
-    queue = queue_of(call)
+    queue = _gate_of(call)
     await call.core.records.queues.resume(queue)
     return await _told(call, queue)
 
@@ -62,9 +70,10 @@ async def undrain_worker(call: Call) -> web.Response:
     return web.Response(status=204)
 
 
-async def _told(call: Call, queue: Queue, cancelled: int = 0) -> web.Response:
+async def _told(call: Call, queue: Queue | Literal["errands"], cancelled: int = 0) -> web.Response:
     records = call.core.records
-    paused, running = queue in (await records.queues.gates()).paused, await records.runs.running(queue)
+    paused = queue in (await records.queues.gates()).paused
+    running = (await records.queues.load(queue)).running if queue == "errands" else await records.runs.running(queue)
     return answer(ControlShape(name=queue, paused=paused, running=running, cancelled=cancelled))
 
 

@@ -28,6 +28,7 @@ from pipeline.errors import (
     FolderInvalid,
     MetadataInvalid,
     ParamsInvalid,
+    RouteUnknown,
     TagInvalid,
     UrlHostMalformed,
     UrlHostMissing,
@@ -53,6 +54,7 @@ class FetchAsk(Ask):
     folder: str = ""
     store: bool | None = None
     private: bool = False
+    route: str | None = Field(default=None, max_length=100, description="The route of the project it comes in by.")
     flow: str | None = Field(default=None, max_length=200, description="The flow that runs on it when it is there.")
     params: Mapping[str, Any] = Field(default={}, description="For the flow.")
     check_duplicates: bool = Field(
@@ -154,6 +156,7 @@ def _intake(ask: FetchAsk) -> Intake:
         folder=ask.folder,
         store=ask.store,
         private=ask.private,
+        route=ask.route,
         follow=follow,
     )
 
@@ -192,6 +195,8 @@ URLS = (
     UrlSchemeUnknown,
 )
 """What a URL can be refused for before anything is asked of its server."""
+CLAIMS = (FlowNotFound, FlowPaused, FolderInvalid, MetadataInvalid, ParamsInvalid, RouteUnknown, TagInvalid)
+"""What can be refused of what is said of the file."""
 
 ENDPOINTS: Sequence[Endpoint] = (
     Endpoint(
@@ -204,7 +209,7 @@ ENDPOINTS: Sequence[Endpoint] = (
         headers=IDEMPOTENCY,
         body=FetchAsk,
         answers={200: FetchShape, 202: FetchShape},
-        errors=(*URLS, FlowNotFound, FlowPaused, FolderInvalid, MetadataInvalid, ParamsInvalid, TagInvalid),
+        errors=(*URLS, *CLAIMS),
         by_public_key="signed",
     ),
     Endpoint(

@@ -16,7 +16,7 @@ from pipeline.api.bodies import FORM, Form, Part, is_form
 from pipeline.api.content import send
 from pipeline.api.dialects.native.shapes import ContentQuery, FileShape, Listing, Metadata, SendQuery
 from pipeline.api.endpoint import PROJECT, Call, Endpoint, answer
-from pipeline.api.idempotency import once
+from pipeline.api.idempotency import HEADER, once
 from pipeline.api.problems import request_invalid
 from pipeline.describe import BINARY, Raw
 from pipeline.disposition import disposition_name
@@ -32,6 +32,7 @@ from pipeline.errors import (
     FlowNotFound,
     FlowPaused,
     FolderInvalid,
+    FormPartsTooMany,
     ImageSizeUnknown,
     ImageTooLarge,
     ImageTooSmall,
@@ -75,6 +76,7 @@ SENDING = (
     FileTooLarge,
     FileTooSmall,
     FolderInvalid,
+    FormPartsTooMany,
     ImageSizeUnknown,
     ImageTooLarge,
     ImageTooSmall,
@@ -117,14 +119,17 @@ async def create(call: Call) -> web.Response:
         headers = {"Location": f"{call.base_url}/v1/files/{files[0].id}"}
         return answer(file_shape(call, files[0]), 201, headers)
 
+    if call.header(HEADER) is None:  # nothing more is done that must come to its end
+        return await acknowledge(await receive())
     return await once(call, receive, acknowledge)
 
 
 class Received:
-    """The files taken in for one request; when the block fails, none of them is left."""
+    """The files taken in for one request of `dialect`; when the block fails, none of them is left."""
 
-    def __init__(self, call: Call) -> None:
+    def __init__(self, call: Call, dialect: str = "native") -> None:
         self._call = call
+        self._dialect = dialect
         self.files: list[File] = []
 
     async def __aenter__(self) -> Received:
@@ -144,7 +149,7 @@ class Received:
             outcome = error.code
             raise
         finally:
-            self._call.metrics.uploads.labels("native", outcome).inc()
+            self._call.metrics.uploads.labels(self._dialect, outcome).inc()
         self.files.append(file)
         return file
 
@@ -184,12 +189,20 @@ async def _receive_form(call: Call, query: SendQuery, received: Received) -> Non
             intake = part_intake(part, store=query.store, private=query.private, metadata=metadata)
             filed = {"folder": query.folder, "tags": labels.tags(query.tag), "route": query.route}
             await received.take(intake.model_copy(update={"follow": _follow(query, metadata), **filed}), part)
-        elif part.name == "metadata" and not received.files:
-            metadata = parse_metadata(await part.text())
+        elif received.files:
+            raise RequestInvalid(reason=f"The field `{part.name[:64]}` is not read here; metadata goes before files.")
         else:
-            raise RequestInvalid(reason=f"The field `{part.name[:64]}` is not read here; `metadata` goes before files.")
+            metadata = {**metadata, **await _labelled(part)}
     if not received.files:
         raise BodyEmpty
+
+
+async def _labelled(part: Part) -> Mapping[str, str]:
+    """What a text field says of the files behind it: `metadata` all at once, as JSON, any other one key of it."""
+    text = await part.text()
+    if part.name == "metadata":
+        return parse_metadata(text)
+    return {part.name: text} if text else {}
 
 
 def _follow(query: SendQuery, metadata: Mapping[str, str]) -> Follow | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import aclosing
 from datetime import datetime
 
 from aiohttp import web
@@ -11,7 +10,7 @@ from pydantic import Field
 
 from pipeline.acts import settled
 from pipeline.api.bodies import JSON_LIMIT, require_json
-from pipeline.api.content import PRIVATE_CACHE, disposition, send
+from pipeline.api.content import send
 from pipeline.api.dialects.native.files import (
     CONTENT,
     IDEMPOTENCY,
@@ -24,7 +23,8 @@ from pipeline.api.dialects.native.files import (
 from pipeline.api.dialects.native.shapes import NAME_LENGTH, Ask, ContentQuery, FileShape, Listing, Paging, Shape
 from pipeline.api.endpoint import PROJECT, Call, Endpoint, answer, digest_of, parsed
 from pipeline.api.idempotency import once
-from pipeline.archives import FORMS, MEDIA_TYPES, Form, length_of, members_of, packed
+from pipeline.api.packing import send_archive
+from pipeline.archives import FORMS, MEDIA_TYPES, Form
 from pipeline.describe import BINARY, Raw
 from pipeline.errors import (
     FileNotFound,
@@ -37,7 +37,7 @@ from pipeline.errors import (
     SignatureInvalid,
 )
 from pipeline.groups import MOST
-from pipeline.model import File, Group
+from pipeline.model import Group
 
 
 class GroupAsk(Ask):
@@ -105,37 +105,7 @@ async def archive(call: Call) -> web.StreamResponse:
     files = await call.core.groups.whole(group)
     if any(file.private for file in files):
         check_visitor(call, group.project, _archive_path(group, form), query)
-    return await _send_archive(call, group, form, files, query.name)
-
-
-async def _send_archive(
-    call: Call, group: Group, form: Form, files: Sequence[File], name: str | None
-) -> web.StreamResponse:
-    """The first piece is made before the status goes out; a fault behind it cuts the connection."""
-    members = members_of(files, call.core.storages)
-    response = web.StreamResponse(headers=_headers(group, form, name, files))
-    response.content_length = length_of(form, members)
-    if response.content_length is None:
-        response.enable_chunked_encoding()
-    async with aclosing(packed(form, members)) as pieces:
-        first = b"" if call.request.method == "HEAD" else await anext(pieces)
-        await response.prepare(call.request)
-        if call.request.method != "HEAD":
-            await response.write(first)
-            async for piece in pieces:
-                await response.write(piece)
-    await response.write_eof()
-    return response
-
-
-def _headers(group: Group, form: Form, name: str | None, files: Sequence[File]) -> dict[str, str]:
-    return {
-        "Content-Type": MEDIA_TYPES[form],
-        "Content-Disposition": disposition(name or f"{group.id}.{form}", attachment=True),
-        "Content-Security-Policy": "default-src 'none'; sandbox",
-        "Accept-Ranges": "none",
-        "Cache-Control": PRIVATE_CACHE if any(file.private for file in files) else "no-cache",
-    }
+    return await send_archive(call, group, form, files, query.name)
 
 
 async def _known(call: Call) -> Group:

@@ -13,6 +13,7 @@ from pydantic import AwareDatetime, Field
 from pipeline.api.dialects.native.shapes import Ask, Listing, Paging, Shape
 from pipeline.api.endpoint import Call, Endpoint, answer
 from pipeline.errors import CursorInvalid, RequestInvalid
+from pipeline.jobs import ERRANDS
 from pipeline.model import QUEUES
 from pipeline.records.series import HOUR, KEPT_DAYS, MINUTE, Depth, Failure
 from pipeline.records.tallies import SHARES, Book, Columns, Durations, Tally
@@ -53,7 +54,7 @@ class HeldShape(Shape):
 
 
 class QueueShape(Shape):
-    """What one queue holds, of all projects, and how fast it goes."""
+    """What one queue holds, of all projects, and how fast it goes; `errands` holds fetches and deliveries, no runs."""
 
     name: str
     paused: bool = Field(description="Whether nobody takes from it.")
@@ -102,7 +103,17 @@ async def queues(call: Call) -> web.Response:
     series = call.core.records.series
     tally, seconds = await series.last(call.query(WindowQuery).window)
     rows = [_queue(depth, tally, seconds) for depth in await series.depths(call.project)]
-    return answer(Listing[QueueShape](items=tuple(rows), next=None))
+    errands = _queue(await _errands(call), tally, seconds)
+    return answer(Listing[QueueShape](items=(*rows, errands), next=None))
+
+
+async def _errands(call: Call) -> Depth:
+    """What waits for servers outside, as if its jobs were runs."""
+    queues = call.core.records.queues
+    load, paused = await queues.load(ERRANDS, call.project), ERRANDS in (await queues.gates()).paused
+    counts = {"queued": load.queued + load.delayed, "running": load.running, "waiting": 0}
+    own = {"queued": load.own_queued, "running": load.own_running, "waiting": 0}
+    return Depth(ERRANDS, load.oldest / 1000, load.delayed, paused, counts, own)
 
 
 async def stats(call: Call) -> web.Response:

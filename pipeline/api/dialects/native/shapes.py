@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Generic, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from pipeline.dialing import LONGEST_URL
 from pipeline.documents import Complaint
@@ -144,6 +144,13 @@ class FinishAsk(Ask):
     parts: tuple[SentTag, ...] = Field(
         default=(), max_length=10_000, description="Which bytes count of parts that were sent again."
     )
+
+    @field_validator("parts")
+    @classmethod
+    def _each_once(cls, parts: tuple[SentTag, ...]) -> tuple[SentTag, ...]:
+        if len({part.number for part in parts}) < len(parts):
+            raise ValueError("each part may be named once")
+        return parts
 
 
 class TicketAsk(Ask):

@@ -32,6 +32,7 @@ from pipeline.errors import (
     PartSizeInvalid,
     PartSizeWrong,
     PartsMissing,
+    PartTagWrong,
     RequestInvalid,
     RouteUnknown,
     SafelightError,
@@ -47,7 +48,7 @@ from pipeline.model import Follow, Intake, Upload, now
 from pipeline.uploads.writing import REFUSALS, RESUMABLE
 
 HIGHEST_OFFSET = 2**53
-GOES_ON = (*RESUMABLE, PartsMissing, PartSizeWrong, UploadNotFound, UploadExpired, UploadBusy)
+GOES_ON = (*RESUMABLE, PartsMissing, PartSizeWrong, PartTagWrong, UploadNotFound, UploadExpired, UploadBusy)
 """What a finish is refused for that is not the end of the upload."""
 
 
@@ -190,7 +191,7 @@ ENDPOINTS: Sequence[Endpoint] = (
         tag="uploads",
         body=FinishAsk,
         answers={201: FileShape},
-        errors=(*OPENING, *SENDING, UploadBusy, BodyIncomplete, PartsMissing, PartSizeWrong),
+        errors=(*OPENING, *SENDING, UploadBusy, BodyIncomplete, PartsMissing, PartSizeWrong, PartTagWrong),
         by_public_key="known",
     ),
     Endpoint(

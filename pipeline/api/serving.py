@@ -1,0 +1,104 @@
+"""The bytes of a file, or of what was made of it, as an answer that caches may keep and that is kept ready here too."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from pipeline.api.content import ACCEL, KEPT, PUBLIC_CACHE, content_headers, disposition, send_bytes
+from pipeline.api.endpoint import Call
+from pipeline.api.shelf import LARGEST, SHELF, Ready, head_of
+from pipeline.model import Derivative, File, Project
+from pipeline.storage.base import Storage
+
+
+@dataclass(frozen=True)
+class Showing:
+    """How bytes are shown: under which name, in the page or as a download, and whether `Accept` chose them."""
+
+    name: str
+    attachment: bool
+    varies: bool = False
+
+
+class Serving:
+    """Sends public bytes; it is made before anything is looked up that its answer stands on.
+
+    That are files and, by their ids, what is told `also`.
+    """
+
+    def __init__(self, call: Call, *also: str) -> None:
+        self._call = call
+        self._also = also
+        self._shelf = call.request.app[SHELF]
+        self._since = self._shelf.now
+
+    async def original(self, file: File, project: Project, showing: Showing) -> web.StreamResponse:
+        """Answer with a file as it was sent; raises `RangeNotSatisfiable` or `StorageKeyNotFound`."""
+        return await self._sent(file, project, showing, [file])
+
+    async def derivative(
+        self, found: Derivative, project: Project, showing: Showing, files: Sequence[File]
+    ) -> web.StreamResponse:
+        """Answer with what was made of these files, the first above all; raises what `original` does."""
+        return await self._sent(found, project, showing, files)
+
+    async def _sent(
+        self, sent: File | Derivative, project: Project, showing: Showing, files: Sequence[File]
+    ) -> web.StreamResponse:
+        request, storage = self._call.request, self._call.core.storages[sent.storage]
+        shown = disposition(showing.name, attachment=showing.attachment)
+        headers = content_headers(sent, shown, PUBLIC_CACHE)
+        if showing.varies:
+            headers["Vary"] = "Accept"
+        body: bytes | None = None
+        if request.method == "GET" and sent.size <= LARGEST and ACCEL not in request.app:
+            body = await self._at_hand(sent, storage)
+            if not request.query_string:
+                self._shelf.keep(request, self._ready(sent, headers, project, files), self._since, showing.varies)
+        return await send_bytes(request, sent, storage, headers, body)
+
+    async def _at_hand(self, sent: File | Derivative, storage: Storage) -> bytes:
+        """All of the bytes, from memory if they are there; raises `StorageKeyNotFound`."""
+        place = _place(sent)
+        body = self._shelf.body(place)
+        if body is None:
+            body = b"".join([piece async for piece in storage.open(sent.key)])
+            self._shelf.put(place, body)
+        return body
+
+    def _ready(
+        self, sent: File | Derivative, headers: dict[str, str], project: Project, files: Sequence[File]
+    ) -> Ready:
+        core = self._call.core
+        path = core.storages[sent.storage].local_path(sent.key)
+        name = files[0].id, sent.key
+
+        def use() -> None:
+            if isinstance(sent, Derivative):
+                core.delivering.used(*name)
+
+        return Ready(
+            head=b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n%b" % (sent.size, head_of(headers.items())),
+            unchanged=b"HTTP/1.1 304 Not Modified\r\n" + head_of((n, headers[n]) for n in KEPT if n in headers),
+            etag=headers["ETag"].encode(),
+            place=_place(sent),
+            path=path,
+            size=sent.size,
+            project=project,
+            files=(*self._also, *(file.id for file in files)),
+            count=self._call.metrics.counting(*labels_of(self._call.request)),
+            use=use,
+        )
+
+
+def _place(sent: File | Derivative) -> str:
+    return f"{sent.storage}/{sent.key}"
+
+
+def labels_of(request: web.Request) -> tuple[str, str]:
+    """Method and path as metrics know them: never as many as strangers can think of."""
+    resource = request.match_info.route.resource
+    return request.method, resource.canonical if resource is not None else "unknown"

@@ -1,0 +1,10 @@
+"""What is made of a file while somebody waits for it: once, by a worker, kept in storage, shared by all who ask.
+
+A dialect turns its address into a `Recipe`, nodes of ours on files of ours; everything else is the same for all.
+"""
+
+from pipeline.delivery.delivering import Delivering
+from pipeline.delivery.order import DERIVE, Order
+from pipeline.delivery.recipe import SOURCE, Recipe
+
+__all__ = ["DERIVE", "SOURCE", "Delivering", "Order", "Recipe"]

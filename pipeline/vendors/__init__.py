@@ -1,0 +1,1 @@
+"""How a vendor shows our nouns, in its API and to its webhooks alike."""

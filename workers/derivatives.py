@@ -1,0 +1,219 @@
+"""What a worker does about a derivative that somebody waits for: make it, put it where it belongs, and tell all.
+
+Nothing is recorded until it is there, and a second try makes the same bytes under the same key: whoever has the job may
+do it, and one that was believed dead does no harm.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import structlog
+from arq import Retry
+
+from pipeline.artifacts import About, Made
+from pipeline.calls import Call, Reply
+from pipeline.core import Core
+from pipeline.delivery import SOURCE, Order
+from pipeline.delivery.faults import FINAL, PASSING, POISON, spelt
+from pipeline.delivery.recipe import FLOW
+from pipeline.errors import (
+    DerivativePoisoned,
+    FileNotFound,
+    ImageCrashed,
+    Internal,
+    NodeInvalid,
+    RecordsUnavailable,
+    RunTimeout,
+    SafelightError,
+    StorageKeyNotFound,
+)
+from pipeline.graph.belongings import Belongings
+from pipeline.graph.execute import Outcome, execute
+from pipeline.graph.flow import Flow, made_flow
+from pipeline.imaging.header import facts_of
+from pipeline.imaging.sandbox import Sandbox
+from pipeline.model import Derivative, File, ImageFacts, NodeState, Output, new_id
+from pipeline.records.queue import Death
+from pipeline.stored import copy_to
+from workers.jobs import CRASH_TRIES, chunks
+from workers.seats import Seat
+
+TRIES = 3
+"""Tries of one whose fault may pass; somebody waits, so they come quickly."""
+PAUSE, AWAY = 0.3, 2.0
+"""Seconds before it is tried again, and when the records were away."""
+
+T = TypeVar("T")
+
+log = structlog.stdlib.get_logger(__name__)
+
+
+class Derivatives:
+    """The derivatives this process can make."""
+
+    def __init__(self, core: Core, sandbox: Sandbox, seats: asyncio.Semaphore) -> None:
+        self._core = core
+        self._sandbox = sandbox
+        self._seats = seats
+
+    async def derive(self, context: Mapping[str, Any], told: Mapping[str, Any]) -> None:
+        """Make what the order says; whoever waits hears of it, or of why not."""
+        order = Order.model_validate(told)
+        with structlog.contextvars.bound_contextvars(derivative=order.key):
+            try:
+                await self._made(order, context["job_try"])
+            except RecordsUnavailable as fault:
+                raise Retry(defer=AWAY) from fault
+
+    async def give_up(self, told: Mapping[str, Any], deaths: Sequence[Death]) -> None:
+        """Tell those who wait that workers died over it."""
+        fault = spelt(DerivativePoisoned(times=len(deaths)))
+        await self._core.records.derivatives.fail(told["key"], fault, POISON)
+
+    async def _made(self, order: Order, tries: int) -> None:
+        attempt = Attempt(self._core, Seat(self._sandbox, self._seats), order)
+        try:
+            await attempt.work()
+        except RecordsUnavailable:
+            raise
+        except SafelightError as error:
+            await self._failed(order, error, tries)
+        except Exception:
+            log.exception("derivative_fault")
+            await self._failed(order, Internal(), tries)
+        finally:
+            await asyncio.shield(attempt.leave())
+
+    async def _failed(self, order: Order, error: SafelightError, tries: int) -> None:
+        most = CRASH_TRIES if isinstance(error, ImageCrashed) else TRIES
+        if error.retryable and tries < most:
+            log.warning("derivative_postponed", code=error.code, tries=tries, exc_info=error)
+            raise Retry(defer=PAUSE * tries) from error
+        log.info("derivative_failed", code=error.code, node=error.node, reason=error.message)
+        passing = error.retryable or isinstance(error, Internal | StorageKeyNotFound)
+        await self._core.records.derivatives.fail(order.key, spelt(error), PASSING if passing else FINAL)
+
+
+class Attempt:
+    """One try of one derivative."""
+
+    def __init__(self, core: Core, seat: Seat, order: Order) -> None:
+        self._core = core
+        self._seat = seat
+        self._order = order
+        self._tools = DeliveryTools(core, order, cast(Sandbox, seat))
+
+    async def work(self) -> None:
+        """Make it and list it; one whose file is gone meanwhile goes too."""
+        order, file = self._order, self._order.files[SOURCE]
+        outcome = await self._executed(made_flow(FLOW, order.document))
+        made = self._tools.made or Derivative(storage=file.storage, key=order.key)
+        derivative = made.model_copy(update={"facts": outcome.facts})
+        if not await self._core.records.derivatives.add(file.id, derivative):
+            await self._core.storages[file.storage].delete(order.key)
+            raise FileNotFound(id=file.id)
+
+    async def leave(self) -> None:
+        """Wipe the folder."""
+        await asyncio.to_thread(shutil.rmtree, self._tools.folder, ignore_errors=True)
+
+    async def _executed(self, flow: Flow) -> Outcome:
+        settings = self._core.settings
+        self._tools.folder.mkdir(parents=True)
+        await self._seat.take(flow)
+        try:
+            async with asyncio.timeout(settings.flow_timeout):
+                return await execute(
+                    flow,
+                    {name: [file] for name, file in self._order.files.items()},
+                    {},
+                    {},
+                    self._tools.about.run,
+                    self._tools,
+                    _unheard,
+                    cast(Sandbox, self._seat),
+                    timeout=settings.flow_timeout,
+                    node_timeout=settings.node_timeout,
+                )
+        except TimeoutError as fault:
+            raise RunTimeout(seconds=f"{settings.flow_timeout:g}") from fault
+        finally:
+            self._seat.leave()
+
+
+class DeliveryTools:
+    """The world as a derivative may touch it: its files, its one place in storage, and a folder wiped afterwards."""
+
+    def __init__(self, core: Core, order: Order, sandbox: Sandbox) -> None:
+        self._core = core
+        self._order = order
+        self._sandbox = sandbox
+        self.folder = core.settings.data_dir / "tmp" / new_id()
+        self.about = About(FLOW, order.files[SOURCE].id, {}, {})
+        self.made: Derivative | None = None
+        """What was saved."""
+
+    @property
+    def face_model(self) -> Path | None:
+        return self._core.settings.face_model
+
+    async def load(self, file: File) -> Path:
+        """Where the bytes of `file` lie on this machine; raises `FileNotFound` when they are gone."""
+        storage = self._core.storages[file.storage]
+        local = storage.local_path(file.key)
+        try:
+            if local is None:
+                local = self.folder / f"input-{new_id()}"
+                await copy_to(storage, file.key, local)
+            elif not local.is_file():
+                raise StorageKeyNotFound(key=file.key)
+        except StorageKeyNotFound as cause:
+            raise FileNotFound(id=file.id) from cause
+        return local
+
+    async def save(self, made: Made) -> Output:
+        """Put it where those who wait look for it; a recipe makes one file."""
+        artifact, order = made.artifact, self._order
+        storage, mime = order.files[SOURCE].storage, made.media_type or artifact.mime
+        bytes_put = chunks(artifact.path, artifact.size)
+        await self._core.storages[storage].put(order.key, bytes_put, artifact.size, mime, lasting=False)
+        self.made = Derivative(
+            storage=storage,
+            key=order.key,
+            size=artifact.size,
+            mime=mime,
+            sha256=artifact.sha256,
+            image=artifact.image,
+        )
+        return Output(
+            node=made.node,
+            source=artifact.node,
+            id=self.about.run,
+            path=made.path,
+            mime=mime,
+            size=artifact.size,
+            sha256=artifact.sha256,
+        )
+
+    def asset(self, name: str) -> Path:
+        return Belongings.of(self._core.settings.flows_dir).get(name)
+
+    async def apart(self, function: Callable[..., T], *arguments: Any) -> T:
+        return await self._sandbox.call(function, *arguments, timeout=self._core.settings.flow_timeout)
+
+    async def measure(self, path: Path, mime: str) -> ImageFacts | None:
+        settings = self._core.settings
+        caps = (settings.max_pixels, settings.max_frames)
+        return await facts_of(self._sandbox, str(path), mime, settings.allowed_formats, *caps, settings.node_timeout)
+
+    async def send(self, call: Call) -> Reply:
+        raise NodeInvalid(reason="what is made on the fly calls no servers")
+
+
+def _unheard(node: str, state: NodeState) -> None:
+    """Nobody watches the steps of a derivative."""
