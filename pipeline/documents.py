@@ -402,9 +402,11 @@ def faults_of(error: ValidationError, shape: Any, value: Any) -> list[Fault]:
     Errors of several members of a union at one place become one fault.
     """
     found: dict[tuple[Path, str, bool], Fault] = {}
-    for detail in error.errors(include_url=False):
-        if _follows(detail):
-            continue
+    details = [detail for detail in error.errors(include_url=False) if not _follows(detail)]
+    understood = {_trace(detail["loc"], value) for detail in details if not detail["type"].endswith("_type")}
+    for detail in details:
+        if detail["type"].endswith("_type") and _trace(detail["loc"], value) in understood:
+            continue  # a member of a union that is for another type of value
         fault = _fault(detail, shape, value)
         same = found.get((fault.path, fault.code, fault.key))
         if same and same.message != fault.message and fault.code != "KEY_UNKNOWN":

@@ -56,8 +56,12 @@ local function announce(id, type, project, subject, at, facts, noun)
     'subject', subject, 'at', at, 'facts', facts, 'noun', noun or '')
 end
 
--- The `noun` is what the event is about, where its record goes with the same step.
-local function emit(type, project, subject, at, facts, noun)
+-- Whether a webhook made over the API may want what happens in this project.
+local function listens(project) return redis.call('EXISTS', P .. 'webhooks:' .. project) == 1 end
+
+-- The `noun` is what the event is about, where its record goes with the same step. One that is `unheard` is named to
+-- nobody by the settings nor by what it is about.
+local function emit(type, project, subject, at, facts, noun, unheard)
   local own = P .. 'subject:' .. project .. ':' .. subject
   local id = redis.call('XADD', P .. 'events:' .. project, 'MAXLEN', '~', CAP, '*',
     'type', type, 'subject', subject, 'at', at, 'facts', facts)
@@ -65,7 +69,7 @@ local function emit(type, project, subject, at, facts, noun)
     'type', type, 'subject', subject, 'at', at, 'facts', facts)
   if not lasting[own] then redis.call('EXPIRE', own, SUBJECT_SECONDS) end
   lasting[own] = true
-  if TOLD[type] then announce(id, type, project, subject, at, facts, noun) end
+  if TOLD[type] and (not unheard or listens(project)) then announce(id, type, project, subject, at, facts, noun) end
   return id
 end
 

@@ -163,6 +163,11 @@ class Project(Noun):
         default={}, repr=False, description="What `{secrets.<name>}` stands for where a flow calls other servers."
     )
 
+    def names_webhook(self, file: File) -> bool:
+        """Whether the settings or the file itself name an address that may hear of it; webhooks of the API aside."""
+        route = self.routes.get(file.route or "")
+        return bool(self.webhooks or file.hook or (route and route.webhook))
+
 
 class Grant(Noun):
     """What one request may do, after key, signature and expiry were checked."""

@@ -73,6 +73,8 @@ def unique(name: str) -> str:
 
 
 def _printed(part: str) -> str:
+    if part.isascii() and part.isprintable():  # of these none is dropped or put together
+        return " ".join(part.split()).strip(EDGES)
     shown = "".join(c for c in part if c in JOINERS or unicodedata.category(c) not in DROPPED)
     # What was dropped may have kept a letter and its mark apart.
     return " ".join(unicodedata.normalize("NFC", shown).split()).strip(EDGES)

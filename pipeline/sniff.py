@@ -10,10 +10,10 @@ import csv
 import json
 import mimetypes
 import re
+from codecs import BOM_UTF8
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from functools import cache
-from pathlib import PurePosixPath
 
 import puremagic
 from puremagic.main import magic_header_array, multi_part_dict
@@ -64,6 +64,8 @@ SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
     (0, b"\0\0\x01\xba", "video/mpeg"),
     (0, b"\0\0\x01\xb3", "video/mpeg"),
 )
+ELSEWHERE = tuple(row for row in SIGNATURES if row[0])
+"""The signatures that do not begin with the file."""
 FRAME_SYNCS = {
     b"\xff\xfb": "audio/mpeg",
     b"\xff\xfa": "audio/mpeg",
@@ -117,6 +119,8 @@ HTML_STARTS = frozenset(
 """First elements of HTML fragments, and of Markdown that begins with one."""
 CONTROL = re.compile(r"[\x00-\x06\x0e-\x1a\x1c-\x1f]")
 CONTROL_BYTES = bytes(code for code in range(32) if CONTROL.match(chr(code)))
+START = 64
+"""Bytes in which what is no text mostly shows it."""
 PROLOGUE = re.compile(
     r"\s+|<\?.*?\?>|<!--.*?-->|<!doctype\s+(?P<doctype>[\w:.-]+)(?:[^<>\[]|\[.*?\]\s*(?=>))*>", re.S | re.I
 )
@@ -215,6 +219,8 @@ def media_type(head: bytes, name: str = "") -> str:
 
 def allowed(found: str, patterns: Sequence[str]) -> bool:
     """Whether the type `found` is one of `patterns`: exact types, `image/*`, `*/*`."""
+    if "*/*" in patterns:  # as most have it
+        return True
     found = canonical(found)
     main = found.partition("/")[0]
     return any(pattern in ("*/*", "*", f"{main}/*", found) for pattern in map(canonical, patterns))
@@ -279,10 +285,17 @@ def _kind(mime: str) -> str | None:
 
 
 def _by_signature(head: bytes) -> str | None:
-    for offset, signature, mime in SIGNATURES:
+    for offset, signature, mime in _signatures().get(head[:1], ELSEWHERE):
         if head.startswith(signature, offset):
             return mime
     return FRAME_SYNCS.get(head[:2])
+
+
+@cache
+def _signatures() -> Mapping[bytes, Sequence[tuple[int, bytes, str]]]:
+    """In their order, those that a file with this first byte can bear; every upload asks for them."""
+    firsts = {signature[:1] for offset, signature, _ in SIGNATURES if not offset}
+    return {first: tuple(row for row in SIGNATURES if row[0] or row[1].startswith(first)) for first in firsts}
 
 
 def _by_container(head: bytes) -> str | None:
@@ -347,7 +360,10 @@ def _catalogued_starts() -> Mapping[int, frozenset[bytes]]:
 
 
 def _by_catalogue(head: bytes) -> str | None:
-    if not any(head[at : at + STRONG_MATCH] in starts for at, starts in _catalogued_starts().items()):
+    for at, starts in _catalogued_starts().items():
+        if head[at : at + STRONG_MATCH] in starts:
+            break
+    else:
         return None
     try:
         guesses = puremagic.magic_string(head)
@@ -374,20 +390,32 @@ def _by_text(head: bytes, name: str) -> str | None:
     text = _decoded(head)
     if text is None:
         return None
-    ending = PurePosixPath(name.lower()).suffix
+    ending = _ending(name.lower())
     return _by_markup(text, ending) or _by_json(text, ending, len(head) < HEAD_SIZE) or _by_name_or_table(text, ending)
+
+
+def _has_control(head: bytes) -> bool:
+    """Several times as fast as to look for them in the text."""
+    return len(head.translate(None, CONTROL_BYTES)) < len(head)
+
+
+def _ending(name: str) -> str:
+    """Its last extension with the dot, as `PurePath.suffix` has it, which costs ten times as much."""
+    stem, dot, ending = name.rpartition("/")[2].rpartition(".")
+    return dot + ending if stem and ending else ""
 
 
 def _decoded(head: bytes) -> str | None:
     """The head as text, None when it is not text; a character cut by the end of the head does not matter."""
     if not head:
         return None
-    encoding = "utf-16" if head[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
-    if encoding == "utf-8-sig" and len(head.translate(None, CONTROL_BYTES)) < len(head):
-        return None  # several times as fast as to look for them in the text
-    for cut in range(4 if len(head) == HEAD_SIZE else 1):
+    encoding = "utf-16" if head[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8"
+    if encoding == "utf-8" and (_has_control(head[:START]) or _has_control(head)):
+        return None
+    bare, cuts = head.removeprefix(BOM_UTF8), 4 if len(head) == HEAD_SIZE else 1
+    for cut in range(cuts):
         try:
-            text = head[: len(head) - cut].decode(encoding)
+            text = bare[: len(bare) - cut].decode(encoding)
         except UnicodeDecodeError:
             continue
         return None if encoding == "utf-16" and CONTROL.search(text) else text

@@ -26,6 +26,7 @@ READY_SECONDS = 30.0
 CONFIG = """
 projects:
   demo:
+    public_key: benchmark-public
     secret_key: benchmark-secret
     api_keys: [benchmark-key]
     limits: {requests_per_minute: 1000000000}
@@ -39,6 +40,13 @@ http {
 }
 """
 TUS = {"Tus-Resumable": "1.0.0"}
+FORM = {"Content-Type": "multipart/form-data; boundary=frontier"}
+AROUND = (
+    '--frontier\r\nContent-Disposition: form-data; name="file"; filename="a.bin"\r\n\r\n',
+    '\r\n--frontier\r\nContent-Disposition: form-data; name="UPLOADCARE_PUB_KEY"\r\n\r\nbenchmark-public'
+    '\r\n--frontier\r\nContent-Disposition: form-data; name="UPLOADCARE_STORE"\r\n\r\n1\r\n--frontier--\r\n',
+)
+"""A form as Uploadcare's clients send it, the file first."""
 KEY = {"Authorization": "Bearer benchmark-key"}
 
 
@@ -53,6 +61,8 @@ class Server:
     verb: str
     path: str
     headers: Mapping[str, str] = field(default_factory=dict)
+    around: tuple[str, str] = ("", "")
+    """What of a form stands before and behind the file."""
 
     def emptied(self) -> None:
         """Take away what arrived, so that memory does not fill up."""
@@ -65,13 +75,17 @@ class Server:
 
 @asynccontextmanager
 async def serving(*names: str) -> AsyncIterator[list[Server]]:
-    """The servers of these names, those that can be had here; `ours` and `ours_tus` are one."""
+    """The servers of these names, those that can be had here; `ours` and all `ours_...` are one."""
     async with AsyncExitStack() as stack:
         servers: list[Server] = []
         for name in names:
             if name == "ours_tus":
                 ours = next(server for server in servers if server.name == "ours")
                 servers.append(Server("ours_tus", ours.port, ours.pid, ours.folder, "POST", "/tus", KEY | TUS))
+            elif name == "ours_uploadcare":
+                ours = next(server for server in servers if server.name == "ours")
+                path = "/base/?jsonerrors=1"
+                servers.append(Server(name, ours.port, ours.pid, ours.folder, "POST", path, FORM, AROUND))
             elif (server := await stack.enter_async_context(STARTED[name]())) is not None:
                 servers.append(server)
         yield servers

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import shutil
 import statistics
@@ -16,9 +17,9 @@ from bench.results import Result
 SIZE = 50_000
 CONNECTIONS, SECONDS = 32, 4
 ROUNDS = 5
-FIELD = ("ours", "nginx", "aiohttp", "ours_tus", "tus_server", "tuspyserver")
+FIELD = ("ours", "nginx", "aiohttp", "ours_tus", "ours_uploadcare", "tus_server", "tuspyserver")
 SCRIPT = """
-local body, n = string.rep('x', %(size)d), 0
+local body, n = %(before)s .. string.rep('x', %(size)d) .. %(behind)s, 0
 local headers = {%(headers)s}
 request = function()
   n = n + 1
@@ -35,6 +36,7 @@ async def small_vs_nginx() -> AsyncIterator[Result]:
     rates = await _rates()
     yield _row("ingest.small_vs_nginx", rates["ours"], rates["nginx"], "nginx PUT")
     yield _row("ingest.small_vs_aiohttp", rates["ours"], rates["aiohttp"], "aiohttp, iter_chunked and plain writes")
+    yield _row("ingest.uploadcare_vs_native", rates["ours_uploadcare"], rates["ours"], "our own API")
     for peer in ("tus_server", "tuspyserver"):
         if peer in rates:
             yield _row(f"ingest.tus_vs_{peer}", rates["ours_tus"], rates[peer], peer)
@@ -63,11 +65,13 @@ async def _rate(server: Server) -> float:
     told = ", ".join(f"['{name}'] = '{value}'" for name, value in headers.items())
     with tempfile.TemporaryDirectory() as folder:
         script = Path(folder) / "put.lua"
-        script.write_text(SCRIPT % {"size": SIZE, "headers": told, "verb": server.verb, "path": server.path})
+        before, behind = (json.dumps(part) for part in server.around)
+        said = {"size": SIZE, "headers": told, "before": before, "behind": behind}
+        script.write_text(SCRIPT % {**said, "verb": server.verb, "path": server.path})
         program = await asyncio.create_subprocess_exec(
             "wrk", "-t1", f"-c{CONNECTIONS}", f"-d{SECONDS}s", "-s", str(script), f"http://127.0.0.1:{server.port}",
             stdout=asyncio.subprocess.PIPE,
         )  # fmt: skip
-        said = (await program.communicate())[0].decode()
-    assert "Non-2xx" not in said, (server.name, said)
-    return float(RATE.search(said)[1])  # type: ignore[index]
+        counted = (await program.communicate())[0].decode()
+    assert "Non-2xx" not in counted, (server.name, counted)
+    return float(RATE.search(counted)[1])  # type: ignore[index]

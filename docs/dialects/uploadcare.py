@@ -96,7 +96,7 @@ def _errors() -> Iterator[str]:
     for kind, (row, _) in OURS.items():
         said.setdefault(row, []).append(f"`{kind.code}`")
     for code, row in BROKE.items():
-        said.setdefault(row, []).append(f"`{code}` of a fetch")
+        said.setdefault(row, []).append(f"fetch: `{code}`")
     for code, (status, text) in TABLE.items():
         yield f"| `{code}` | {status} | {text.replace('%s', '…')} | {', '.join(dict.fromkeys(said.get(code, ())))} |"
 

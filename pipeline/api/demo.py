@@ -37,8 +37,9 @@ async def page(call: Call) -> web.Response:
 
 
 async def widget(call: Call) -> web.StreamResponse:
-    path = _folder(call) / call.place("file")
-    if not FILE.fullmatch(path.name) or not path.is_file():
+    name = call.place("file")
+    path = _folder(call) / name
+    if not FILE.fullmatch(name) or not path.is_file():
         raise RouteNotFound
     return web.FileResponse(path, headers={"Content-Type": TYPES[path.suffix], "Cache-Control": "no-cache"})
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from pipeline.api.content import ACCEL, KEPT, PUBLIC_CACHE, content_headers, disposition, send_bytes
-from pipeline.api.endpoint import Call
+from pipeline.api.endpoint import PROJECT, Call
 from pipeline.api.shelf import LARGEST, SHELF, Ready, head_of
+from pipeline.errors import StorageKeyNotFound
 from pipeline.model import Derivative, File, Project
 from pipeline.storage.base import Storage
 
@@ -35,6 +36,21 @@ class Serving:
         self._shelf = call.request.app[SHELF]
         self._since = self._shelf.now
 
+    async def again(self) -> web.StreamResponse | None:
+        """The answer that was decided before for the same address, None when there was none."""
+        ready = self._shelf.find(self._call.request)
+        if ready is None:
+            return None
+        request, storage = self._call.request, self._call.core.storages[ready.sent.storage]
+        request[PROJECT] = ready.project
+        ready.use()
+        try:
+            body = await self._at_hand(ready.sent, storage) if ready.sent.size <= LARGEST else None
+            return await send_bytes(request, ready.sent, storage, dict(ready.headers), body)
+        except StorageKeyNotFound:
+            self._shelf.drop(ready)
+            return None
+
     async def original(self, file: File, project: Project, showing: Showing) -> web.StreamResponse:
         """Answer with a file as it was sent; raises `RangeNotSatisfiable` or `StorageKeyNotFound`."""
         return await self._sent(file, project, showing, [file])
@@ -54,11 +70,10 @@ class Serving:
         if showing.varies:
             headers["Vary"] = "Accept"
         body: bytes | None = None
-        if request.method == "GET" and sent.size <= LARGEST and ACCEL not in request.app:
-            body = await self._at_hand(sent, storage)
-            if not request.query_string:
-                self._shelf.keep(request, self._ready(sent, headers, project, files), self._since, showing.varies)
-        return await send_bytes(request, sent, storage, headers, body)
+        if request.method == "GET" and ACCEL not in request.app:
+            body = await self._at_hand(sent, storage) if sent.size <= LARGEST else None
+            self._shelf.keep(request, self._ready(sent, headers, project, files), self._since, showing.varies)
+        return await send_bytes(request, sent, storage, dict(headers), body)
 
     async def _at_hand(self, sent: File | Derivative, storage: Storage) -> bytes:
         """All of the bytes, from memory if they are there; raises `StorageKeyNotFound`."""
@@ -84,9 +99,10 @@ class Serving:
             head=b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n%b" % (sent.size, head_of(headers.items())),
             unchanged=b"HTTP/1.1 304 Not Modified\r\n" + head_of((n, headers[n]) for n in KEPT if n in headers),
             etag=headers["ETag"].encode(),
+            sent=sent,
+            headers=headers,
             place=_place(sent),
             path=path,
-            size=sent.size,
             project=project,
             files=(*self._also, *(file.id for file in files)),
             count=self._call.metrics.counting(*labels_of(self._call.request)),

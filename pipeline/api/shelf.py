@@ -19,7 +19,7 @@ from uuid import uuid4
 
 from aiohttp import web
 
-from pipeline.model import Project
+from pipeline.model import Derivative, File, Project
 
 LARGEST = 256 * 1024
 """Bytes up to which an answer is given from here; larger ones are for the kernel to send."""
@@ -55,9 +55,10 @@ class Ready:
     unchanged: bytes
     """The head of a 304."""
     etag: bytes
+    sent: File | Derivative
+    headers: Mapping[str, str]
     place: str
     path: Path | None
-    size: int
     project: Project
     files: tuple[str, ...]
     count: Count
@@ -118,16 +119,13 @@ class Shelf:
 
     def keep(self, request: web.Request, ready: Ready, since: int, varies: bool) -> None:
         """Keep an answer to `request` that was prepared from what was looked up `since`."""
-        names = [name.lower() for name in request.headers]
-        target, host, accept = (_plain(text) for text in (request.raw_path, request.host, _accept(request)))
-        if not self._standing or ready.size > LARGEST or target is None or host is None or accept is None:
+        if not self._standing or not _is_plain(request):
             return
-        changed = since < self._floor or any(self._changed.get(file, -1) > since for file in ready.files)
-        if changed or len(set(names)) != len(names):
+        if since < self._floor or any(self._changed.get(file, -1) > since for file in ready.files):
             return
-        key = (target, host, accept if varies else b"")
+        key = _key(request, varies)
         self._drop(key)
-        known = self._targets.setdefault(target, _Target(varies))
+        known = self._targets.setdefault(key[0], _Target(varies))
         known.varies, known.entries = varies, known.entries + 1
         self._entries[key] = ready
         for file in ready.files:
@@ -183,7 +181,18 @@ class Shelf:
             if not self._of_file[file]:
                 del self._of_file[file]
 
+    def drop(self, ready: Ready) -> None:
+        """Forget an answer whose bytes are not there."""
+        for key in tuple(self._of_file.get(ready.files[-1], ())):
+            if self._entries[key] is ready:
+                self._drop(key)
+
     # What is answered
+
+    def find(self, request: web.Request) -> Ready | None:
+        """What was decided for such a request before, for one that came the long way."""
+        known = self._targets.get(request.raw_path.encode()) if self._standing and _is_plain(request) else None
+        return self._entries.get(_key(request, known.varies)) if known else None
 
     def answer(self, request: bytes) -> Sequence[bytes] | None:
         """The whole answer to a request as it came from the socket, None where it has to go the long way."""
@@ -199,7 +208,7 @@ class Shelf:
         target = request[4 : request.index(b" ", 4)]
         key = (target, headers.get(b"host", b""), headers.get(b"accept", b"") if known.varies else b"")
         ready = self._entries.get(key)
-        if ready is None:
+        if ready is None or ready.sent.size > LARGEST:
             return None
         answer = self._said(ready, headers)
         if answer is not None:
@@ -228,7 +237,7 @@ class Shelf:
         body = self.body(ready.place)
         if body is not None:
             return body
-        body = None if ready.path is None else read_at_once(ready.path, ready.size)
+        body = None if ready.path is None else read_at_once(ready.path, ready.sent.size)
         if body is not None:
             self.put(ready.place, body)
         return body
@@ -302,9 +311,13 @@ def _matches(condition: bytes, etag: bytes) -> bool:
     return condition.strip() == b"*" or etag in TAG.findall(condition)
 
 
-def _plain(text: str) -> bytes | None:
-    return text.encode() if text.isascii() else None
+def _is_plain(request: web.Request) -> bool:
+    """Whether it can be told apart from others by its bytes: no query, no doubled headers, nothing beyond ASCII."""
+    names = [name.lower() for name in request.headers]
+    told = f"{request.raw_path}{request.host}{request.headers.get('Accept', '')}"
+    return len(set(names)) == len(names) and told.isascii() and not request.query_string
 
 
-def _accept(request: web.Request) -> str:
-    return request.headers.get("Accept", "")
+def _key(request: web.Request, varies: bool) -> Key:
+    accept = request.headers.get("Accept", "") if varies else ""
+    return request.raw_path.encode(), request.host.encode(), accept.encode()

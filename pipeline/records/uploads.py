@@ -67,10 +67,11 @@ local function finish()
   if redis.call('EXISTS', P .. 'upload:' .. id) == 0 then return 0 end
   local broken = over(file.project, size, take(), take())
   if broken then return broken end
+  local unheard = take() == '1'
   put_file(file)
   end_upload(id)
-  emit('file.uploaded', file.project, file.id, at, file.facts)
-  if file.stored ~= '' then emit('file.stored', file.project, file.id, at, file.facts) end
+  emit('file.uploaded', file.project, file.id, at, file.facts, nil, unheard)
+  if file.stored ~= '' then emit('file.stored', file.project, file.id, at, file.facts, nil, unheard) end
   return 1
 end
 """
@@ -175,13 +176,15 @@ class Uploads(Room):
         limits: Limits | None = None,
         following: tuple[Run, Slip] | None = None,
         text: bytes | None = None,
+        unheard: bool = False,
     ) -> None:
         """Turn the upload into `file`, in one step with its events and the run `following` it; `text` is it as JSON.
 
+        When `unheard`, only a webhook of the records can want its events; without one they wait for nobody.
         However many are finished at once, the project's files stay within the limits: raises `QuotaExceeded`. Raises
         `UploadNotFound` when it is gone.
         """
-        made = (upload_id, now().isoformat(), *file_arguments(file, text), file.size, *_quota(limits))
+        made = (upload_id, now().isoformat(), *file_arguments(file, text), file.size, *_quota(limits), int(unheard))
         run = run_arguments(*following) if following else ()
         answer = await self._call(FOLLOW_LUA if following else FINISH_LUA, *made, *run)
         if not answer:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterable, AsyncIterator
 from functools import partial
 from pathlib import Path
-from tempfile import SpooledTemporaryFile
+from tempfile import TemporaryFile
+from typing import IO
 
 from pipeline.errors import FileTooLarge
 from pipeline.storage.base import PIECE
@@ -17,9 +18,9 @@ class Aside:
 
     def __init__(self, folder: Path, in_memory: int = PIECE) -> None:
         self._folder = folder
-        with faults_spoken(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-        self._file = SpooledTemporaryFile(in_memory, dir=str(folder))  # noqa: SIM115 - its life is this object's
+        self._in_memory = in_memory
+        self._chunks: list[bytes] = []
+        self._file: IO[bytes] | None = None
         self.size = 0
 
     async def take(self, chunks: AsyncIterable[bytes], most: int) -> None:
@@ -28,19 +29,28 @@ class Aside:
             self.size += len(chunk)
             if self.size > most:
                 raise FileTooLarge(limit=most)
-            with faults_spoken(self._folder):
-                self._file.write(chunk)
-        self._file.seek(0)
+            if self.size <= self._in_memory:
+                self._chunks.append(bytes(chunk))
+            else:
+                self._write(chunk)
+
+    def _write(self, chunk: bytes) -> None:
+        with faults_spoken(self._folder):
+            if self._file is None:
+                self._folder.mkdir(parents=True, exist_ok=True)
+                self._file = TemporaryFile(dir=str(self._folder))  # noqa: SIM115 - its life is this object's
+            self._file.write(chunk)
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        while piece := await self._piece():
-            yield piece
-
-    async def _piece(self) -> bytes:
-        if self.size <= PIECE:
-            return self._file.read(PIECE)
-        return await finished(partial(self._file.read, PIECE))
+        for chunk in self._chunks:
+            yield chunk
+        if self._file is not None:
+            self._file.seek(0)
+            while piece := await finished(partial(self._file.read, PIECE)):
+                yield piece
 
     def close(self) -> None:
         """Forget the bytes."""
-        self._file.close()
+        self._chunks = []
+        if self._file is not None:
+            self._file.close()

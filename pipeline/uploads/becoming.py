@@ -125,7 +125,8 @@ class Becoming:
 
     async def _commit(self, grant: Grant, file: File, following: tuple[Run, Slip] | None, text: bytes | None) -> None:
         try:
-            await self._records.uploads.finish(file.id, file, grant.project.limits, following, text)
+            unheard = not grant.project.names_webhook(file)
+            await self._records.uploads.finish(file.id, file, grant.project.limits, following, text, unheard)
         except UploadNotFound:
             if not await self.is_file(file.id):  # a commit sent twice by the client library finds itself done
                 raise

@@ -63,6 +63,25 @@ async def test_a_change_is_seen_by_every_process(house: House) -> None:
         assert len(shelf) == 0
 
 
+async def test_large_answers_and_parts_ask_no_records(house: House) -> None:
+    body = bytes(range(256)) * 2000
+    id = (await house.send(body, "large.bin"))["id"]
+    async with beside(house) as (other, shelf):
+        await until_standing(shelf)
+        assert (await asked(house, f"{other}/{id}/", Range="bytes=5-9"))[2] == body[5:10]
+        await house.redis.delete(f"safelight:file:{id}")  # behind everybody's back
+        status, headers, found = await asked(house, f"{other}/{id}/")
+        assert (status, found, headers["Content-Length"]) == (200, body, str(len(body)))
+        assert "Content-Range" not in headers
+        status, headers, found = await asked(house, f"{other}/{id}/", Range="bytes=100-199")
+        assert (status, found) == (206, body[100:200])
+        (house.data / "files").rename(house.data / "away")
+        try:
+            assert (await asked(house, f"{other}/{id}/"))[0] == 404 and len(shelf) == 0
+        finally:
+            (house.data / "away").rename(house.data / "files")
+
+
 async def test_nothing_lies_ready_while_changes_go_unheard(house: House) -> None:
     id = (await house.send(photo(), "first.jpg"))["id"]
     async with beside(house) as (other, shelf):
@@ -97,10 +116,24 @@ async def test_the_server_in_front_sends_the_bytes(house: House) -> None:
         ("x-sendfile", "X-Sendfile", str(house.data / "files" / key)),
     ):
         async with beside(house, accel_redirect=accel) as (other, _):
-            for path in (f"/{id}/", f"/v1/files/{id}/content"):
-                status, headers, body = await asked(house, f"{other}{path}", Authorization="Bearer demo-key")
+            for path in (f"/{id}/", f"/{id}/", f"/v1/files/{id}/content"):
+                status, headers, body = await asked(house, f"{other}{path}")
                 assert (status, headers[name].replace("k%C3%A4se", "käse"), body) == (200, told, b""), path
                 assert headers["Content-Type"] == "image/jpeg"
                 tag = headers["ETag"]
                 async with house.session.get(f"{other}{path}", headers={"If-None-Match": tag}) as answer:
                     assert answer.status == 304 and name not in answer.headers
+
+
+async def test_who_has_waited_long_enough_is_told_when_to_come_back(house: House) -> None:
+    id = (await house.send(photo(), "first.jpg"))["id"]
+    queues = house.core.records.queues
+    await queues.pause("interactive")
+    try:
+        async with beside(house, delivery_wait=0.2) as (other, _):
+            status, headers, body = await asked(house, f"{other}/{id}/-/preview/20x20/", Origin="https://page.example")
+    finally:
+        await queues.resume("interactive")
+    assert (status, headers["Retry-After"], headers["Cache-Control"]) == (504, "2", "no-store")
+    assert (headers["Safelight-Error"], headers["Access-Control-Allow-Origin"]) == ("DERIVATIVE_PENDING", "*")
+    assert body == b"This is still being made; ask again in a moment.\n"

@@ -213,7 +213,8 @@ def test_lists_longer_than_a_page_come_whole(safelight: Shell) -> None:
 
 
 def test_queues_and_workers_are_listed(safelight: Shell, up: Up) -> None:
-    assert {"interactive", "default", "bulk"} == {queue["name"] for queue in safelight.json("queues", "ls")["items"]}
+    queues = safelight.json("queues", "ls")["items"]
+    assert {queue["name"] for queue in queues} == {"interactive", "default", "bulk", "errands"}
     workers = until(lambda: safelight.json("workers", "ls")["items"])
     assert [worker["pid"] for worker in workers] == [up.note["pids"]["worker-1"]]
     assert "bulk" in safelight("queues", "ls").stdout and str(workers[0]["pid"]) in safelight("workers", "ls").stdout
@@ -225,7 +226,7 @@ def test_top_shows_what_goes_on(safelight: Shell, up_folder: Path, up: Up, tmp_p
     safelight("flows", "push", flow)
     failed = safelight.json("run", "top-fails", PHOTO, check=1)
     now = until(lambda: (found := safelight.json("top"))["workers"] and found)
-    assert {queue["name"] for queue in now["queues"]} == {"interactive", "default", "bulk"}
+    assert {queue["name"] for queue in now["queues"]} == {"interactive", "default", "bulk", "errands"}
     assert now["workers"][0]["pid"] == up.note["pids"]["worker-1"]
     (row,) = [row for row in now["failures"] if row["flow"] == "top-fails"]
     assert (row["run"], row["count"], row["code"]) == (failed["id"], 1, failed["error"]["code"])

@@ -63,7 +63,7 @@ def flow_with(step: str) -> str:
         ("type: text, text: hi, typeface: comic", "`typeface` should be 'sans', 'serif' or 'mono'."),
         ("type: text, text: hi, font: Arial", "There is no key `font` here."),
         ("type: text, text: <b>hi, markup: true", "Text: its markup is not well-formed"),
-        ("type: round, radius: 3, circle: true", "Round needs either a radius or `circle: true`."),
+        ("type: round, radius: 3, circle: true", "Round needs either a radius, corners or `circle: true`."),
         ("type: frames, start: 4, end: 2", "End 2 lies before start 4."),
         ("type: frames, start: -2, end: -4", "End -4 lies before start -2."),
         ("type: frames, frame: 1, every: 2", "Frames takes either frame, or start, end and every."),

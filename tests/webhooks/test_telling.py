@@ -152,6 +152,29 @@ async def test_a_route_and_a_request_may_name_an_address(house: House, receiver:
     assert len(receiver.told("/hook")) == 4
 
 
+async def test_events_wait_only_for_those_who_may_want_them(
+    redis_url: str, redis: Redis, tmp_path: Path, receiver: Receiver
+) -> None:
+    routes = {"letters": {"webhook": f"{receiver.url}/route"}, "silent": {}}
+    async with opened(redis_url, tmp_path, receiver, {"webhooks": (), "routes": routes}) as house:
+        await house.send()
+        await house.send(route="silent")
+        assert await house.core.records.outgoing.count() == 0
+        by_route = await house.send(route="letters")
+        asked = await house.send(hook=Hook(url=f"{receiver.url}/asked"))
+        made = await house.core.webhooks.create(house.grant, f"{receiver.url}/made", dialect="native")
+        known = await house.send()
+        told = [one.subject for one in await waiting(house)]
+        assert told == [file.id for file in (by_route, asked, known) for _ in range(2)]
+        await house.core.webhooks.delete(house.grant, made.id)
+        await house.send()
+        assert await house.core.records.outgoing.count() == len(told)
+        async with house.telling():
+            await house.settled(4)
+    assert [one["data"]["id"] for one in receiver.told("/route")] == [by_route.id] * 2
+    assert [one["data"]["id"] for one in receiver.told("/asked")] == [asked.id] * 2
+
+
 async def test_an_address_that_is_named_twice_is_told_once(
     redis_url: str, redis: Redis, tmp_path: Path, receiver: Receiver
 ) -> None:

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import io
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import cv2
 import pytest
+from PIL import Image, ImageChops
 from redis.asyncio import Redis
 
+from pipeline.api.dialects.uploadcare.delivery import making as uploadcare
+from pipeline.api.dialects.uploadcare.delivery import operations, told
+from pipeline.api.dialects.uploadcare.delivery.urls import target_of
 from pipeline.core import Core, open_core
 from pipeline.delivery import DERIVE, Recipe
 from pipeline.errors import DerivativePending, FileNotFound, FlowInvalid, ImageUnreadable
@@ -23,6 +30,9 @@ from pipeline.settings import Settings
 from tests.workers.conftest import once, picture
 from workers.derivatives import Derivatives
 from workers.queue import Queues, Work, worker_pool
+
+CASCADE = Path(cv2.data.haarcascades) / "haarcascade_frontalface_alt2.xml"
+PORTRAIT = Path("docs/demo/portrait.jpg")
 
 
 def small(file: File, width: int = 32, **more: Any) -> Recipe:
@@ -144,3 +154,35 @@ async def test_it_lies_in_the_bucket_of_its_file(settings: Settings, redis: Redi
         assert hashlib.sha256(body).hexdigest() == found.sha256 and await core.delivering.is_whole(found)
         await core.files.delete(grant, photo.id)
         assert not await core.delivering.is_whole(found)
+
+
+async def test_faces_are_found_kept_and_hidden(settings: Settings, redis: Redis, grant: Grant) -> None:
+    async with open_core(settings.model_copy(update={"face_model": CASCADE})) as core, making(core):
+        portrait = await core.uploads.accept(grant, Intake(name="portrait.jpg"), once(PORTRAIT.read_bytes()))
+        assert portrait.image is not None
+
+        async def image(path: str) -> Image.Image:
+            draft = operations.read(target_of(path, operations.WANTING).steps)
+            found = await core.delivering.derivative(uploadcare.picture(draft, portrait, {}, "").recipe)
+            body = b"".join([piece async for piece in core.storages["default"].open(found.key)])
+            return Image.open(io.BytesIO(body)).convert("RGB")
+
+        facts = (await core.delivering.derivative(uploadcare.fact(portrait, "faces"))).facts["fact"]
+        ((left, top, width, height), *_) = told.with_faces(portrait, facts)["faces"]
+        assert 0 < left < left + width < portrait.image.width and 0 < top < top + height < portrait.image.height
+        for path in (f"/-/crop/face/{2 * width}x{2 * height}/-/preview/", "/-/scale_crop/300x300/smart_faces/"):
+            cut = await image(path)
+            assert len(await faces_in(core, grant, cut)) == 1, path
+        plain, hidden = await image("/-/preview/"), await image("/-/blur_region/faces/500/-/preview/")
+        box = ImageChops.difference(plain, hidden).point(lambda v: 255 * (v > 30)).getbbox()
+        scale = plain.width / portrait.image.width
+        assert box is not None and box[0] < (left + width / 2) * scale < box[2]
+        assert await faces_in(core, grant, hidden) == []
+
+
+async def faces_in(core: Core, grant: Grant, image: Image.Image) -> list[Any]:
+    out = io.BytesIO()
+    image.save(out, "PNG")
+    file = await core.uploads.accept(grant, Intake(name="cut.png"), once(out.getvalue()))
+    facts = (await core.delivering.derivative(uploadcare.fact(file, "faces"))).facts["fact"]
+    return list(facts["faces"])

@@ -142,6 +142,8 @@ async def test_copies_metadata_and_tags(server: Stack, text: Text) -> None:
     await aside(uploadcare.metadata_api.delete_key, file.uuid, "k")
     assert (await aside(file.set_tags, ["a", "b"])).added == ["a", "b"]
     assert (await aside(file.update_tags, add=["c"], delete=["a"])).tags == ["b", "c"]
+    found = await aside(uploadcare.files_api.search, {"tags": {"all": ["b", "c"]}})
+    assert [str(one.uuid) for one in found.results] == [file.uuid]
 
 
 async def test_project_and_webhooks(server: Stack, outside: Outside) -> None:

@@ -153,6 +153,30 @@ async def test_250_files_by_pages(server: Stack, node: Node) -> None:
     assert [file["uuid"] for page in removed for file in page["results"]] == [file["uuid"] for file in gone]
 
 
+async def test_search(server: Stack, node: Node) -> None:
+    rest, mark = Rest(server, node), f"needle{time.time_ns()}"
+    uuids = [
+        await rest.upload(fileName=f"{mark}-{n}.jpg", metadata={"shelf": mark, "n": str(n)}, tags=[mark, f"n{n}"])
+        for n in range(5)
+    ]
+    first = await rest("searchFiles", {"query": mark, "limit": 2, "sort": [{"field": "originalFilename"}]})
+    assert (first["total"], [file["uuid"] for file in first["results"]]) == (5, uuids[:2])
+    assert first["next"] == f"{server.address}/files/search/?limit=2&offset=2"
+    for given, wanted in (
+        ({"exact": {"metadata": {"shelf": [mark], "n": ["3"]}}}, uuids[3:4]),
+        ({"exact": {"originalFilename": [f"{mark}-1.jpg"]}}, uuids[1:2]),
+        ({"tags": {"any": ["n0", "n4"], "all": [mark]}}, [uuids[4], uuids[0]]),
+        ({"phrase": {"originalFilename": mark}, "isImage": True, "size": {"gte": 1}}, uuids[::-1]),
+        ({"query": mark, "datetimeUploaded": {"gte": "2999-01-01T00:00:00Z"}}, []),
+    ):
+        told = await rest("searchFiles", given)
+        assert [file["uuid"] for file in told["results"]] == wanted, given
+    for wrong in ({"query": "abc"}, {}, {"tags": {"none": ["a"]}}, {"phrase": {"metadata": "words"}}):
+        with pytest.raises(ClientError) as refused:
+            await rest("searchFiles", wrong)
+        assert refused.value.name == "RestClientValidationError"
+
+
 async def test_wrong_keys(server: Stack, node: Node) -> None:
     rest = Rest(server, node)
     for auth, text in (

@@ -14,6 +14,7 @@ from pipeline.api.dialects.uploadcare import (
     rest_files,
     rest_groups,
     rest_metadata,
+    rest_search,
     rest_webhooks,
     upload,
 )
@@ -83,6 +84,7 @@ REST: Sequence[Endpoint] = (
     _rest("DELETE", "/files/storage/", "Delete files.", rest_files.delete_many),
     _rest("POST", "/files/local_copy/", "Copy a file.", rest_copies.local_copy, 201),
     _rest("POST", "/files/remote_copy/", "Copy a file to another storage.", rest_copies.remote_copy, 201),
+    _rest("POST", "/files/search/", "Find files by name, type, metadata, tags, time and size.", rest_search.search),
     _rest("GET", "/files/{id}/", "Look at a file, also at one that was removed lately.", rest_files.get),
     _rest("PUT", "/files/{id}/storage/", "Store a file.", rest_files.store),
     _rest("DELETE", "/files/{id}/storage/", "Delete a file.", rest_files.delete),
@@ -115,7 +117,8 @@ UNSPOKEN: Mapping[str, str] = {
     "`POST /submit/`": "No client uses it; `/base/` takes the same files.",
     "`Authorization: Bearer <JWT>` on uploads": "No published client sends it; sign with `signature` and `expire`.",
     "The push channel for `/from_url/`": "Its host is fixed in the clients; they poll when it does not answer.",
-    "`POST /files/search/`": "Search with `GET /v1/files`; lists take `stored`, `removed`, `from` and `ordering`.",
+    "Parts of `POST /files/search/`": "Names, types, metadata, tags, times and sizes are found, sorted by one of them; "
+    "a complaint names what is not, as `phrase.metadata`, `exact.uuid` or `tags.none`. Nothing is fuzzy or scored.",
     "`PUT /groups/<id>/storage/`": "Gone from the REST API since 0.7; store the files.",
     "`save_in_group` of conversions": "Told in `problems`; the files are made, the group is not.",
     "`store` of conversions": "What a flow saves is stored; `output_retention` bounds its life.",

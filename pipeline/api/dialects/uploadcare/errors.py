@@ -170,6 +170,7 @@ OURS: Mapping[type[SafelightError], Row] = {
     ours.UploadWayWrong: ("MultipartFileNotFoundError", ()),
     ours.PartsMissing: ("MultipartUploadSizeTooSmallError", ()),
     ours.PartSizeWrong: ("MultipartFileCompletionFailedError", ()),
+    ours.PartTagWrong: ("MultipartFileCompletionFailedError", ()),
     ours.BodyIncomplete: ("MultipartUploadSizeTooSmallError", ()),
     ours.BodyTooLong: ("MultipartUploadSizeTooLargeError", ()),
     ours.GroupNotFound: ("GroupNotFoundError", ()),

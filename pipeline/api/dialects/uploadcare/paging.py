@@ -36,7 +36,7 @@ def wish_of(ask: Ask, field: str, default: str) -> Wish:
     if ordering.lstrip("-") != field:
         raise complaint("ordering", f'"{ordering[:64]}" is not a valid choice.')
     text, _, after = ask.query("from").partition("~")
-    return Wish(_limit(ask), ordering.startswith("-"), _time(text), after or None)
+    return Wish(_limit(ask), ordering.startswith("-"), time_of(text), after or None)
 
 
 def _limit(ask: Ask) -> int:
@@ -46,8 +46,11 @@ def _limit(ask: Ask) -> int:
     return min(int(text), LONGEST)
 
 
-def _time(text: str) -> datetime | None:
-    """A time as clients write it: with or without a zone, and a `+` that came as a blank."""
+def time_of(text: str) -> datetime | None:
+    """A time as clients write it: with or without a zone, and a `+` that came as a blank.
+
+    None for no text at all; raises `RequestInvalid`.
+    """
     if not text:
         return None
     try:

@@ -37,13 +37,18 @@ _NTH = re.compile(r"/nth/(\d{1,4})(?P<rest>/.*)?", re.ASCII | re.DOTALL)
 
 async def file(call: Call) -> web.StreamResponse:
     serving = Serving(call)
+    if (answer := await serving.again()) is not None:
+        return answer
     found = await _known(call, call.id(FileNotFound))
     return await _delivered(call, serving, found, target_of(_tail(call), operations.WANTING))
 
 
 async def group(call: Call) -> web.StreamResponse:
     id, tail = f"{call.place('id')}~{call.place('count')}".lower(), _tail(call)
-    serving, known = Serving(call, id), await _known_group(call, id)
+    serving = Serving(call, id)
+    if (answer := await serving.again()) is not None:
+        return answer
+    known = await _known_group(call, id)
     if match := _ARCHIVE.fullmatch(tail if tail.count("/") > 2 else f"{tail.rstrip('/')}/"):
         return await _archived(call, known, match.group(1), target_of(f"/{match['name']}").name)
     if match := _NTH.fullmatch(tail):

@@ -35,8 +35,8 @@ TABLE: Mapping[str, Operation] = {
         1,
         3,
         "WxH[/type][/alignment]",
-        "`smart`, `objects` and `points` look for skin, strong colours and edges, and so do `faces` without the setting "
-        "`face_model`.",
+        "`smart`, `objects` and `points` look for skin, strong colours and edges; `faces` do so where `face_model` is "
+        "not set.",
     ),
     "crop": Operation(
         geometry.crop,
