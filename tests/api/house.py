@@ -121,7 +121,8 @@ class House:
     async def leftovers(self) -> tuple[list[str], list[str]]:
         """Files in the storage folder, and keys in Redis that tell of files, uploads or runs."""
         kept = ("file", "upload", "expiring", "run", "lock", "answer", "statuses", "group")
-        keys = sorted(key.decode().removeprefix("safelight:") for key in await self.redis.keys("safelight:*"))
+        prefix = self.core.settings.key_prefix
+        keys = sorted(key.decode().removeprefix(prefix) for key in await self.redis.keys(f"{prefix}*"))
         files = sorted(str(path.relative_to(self.data)) for path in self.data.rglob("*") if path.is_file())
         mine = [name for name in files if not name.startswith(("flows/", "safelight.yaml"))]
         return mine, [key for key in keys if key.startswith(kept)]

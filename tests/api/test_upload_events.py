@@ -66,7 +66,7 @@ async def stream(house: House, base: str, upload: str, last: str | None = None) 
         yield Stream(answer)
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def other(served: House) -> Iterator[str]:
     """The address of another web process on the same Valkey and storage."""
     with socket.create_server(("127.0.0.1", 0)) as door:

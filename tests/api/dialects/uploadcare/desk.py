@@ -15,7 +15,7 @@ import aiohttp
 from tests.api.house import House, photo
 
 CONFIG = """
-key_prefix: "safelight:"
+key_prefix: "uploadcare:"
 data_dir: "{data}"
 flows_dir: "{data}/flows"
 redis_url: "{redis}"
