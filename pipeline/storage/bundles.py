@@ -19,7 +19,7 @@ from pathlib import Path
 
 from pipeline.errors import PathInvalid, StorageUnavailable
 from pipeline.storage.base import Content
-from pipeline.storage.drafts import faults_spoken, finished, sync_folder
+from pipeline.storage.drafts import faults_spoken, finished, made_folders, sync_folder
 
 SETTLERS = 4
 """Threads in which bundles are put in place at once."""
@@ -153,13 +153,8 @@ class Bundles:
                 os.rename(bundle.aside, bundle.folder)  # noqa: PTH104
                 return changed
             os.lstat(bundle.aside)
-            changed |= self._made(Path(above))  # nothing is in it yet, or a delete took it away under us
-
-    def _made(self, folder: Path) -> set[str]:
-        """The folders that got a new entry on the way."""
-        missing = [step for step in (folder, *folder.parents) if step.is_relative_to(self._root) and not step.exists()]
-        folder.mkdir(parents=True, exist_ok=True)
-        return {str(step.parent) for step in missing}
+            # Nothing is in it yet, or a delete took it away under us.
+            changed.update(map(str, made_folders(Path(above), Path(self._root))))
 
 
 def _synced(folder: str) -> Exception | None:

@@ -6,6 +6,7 @@ import asyncio
 import errno
 import fcntl
 import os
+import stat
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -120,6 +121,27 @@ def faults_spoken(path: Path | str) -> Iterator[None]:
         if error.errno in COLLISION and STAGING not in (path := Path(path)).parts:
             raise PathInvalid(path=path.name, reason="a folder and a file of that name cannot both be") from error
         raise StorageUnavailable from error
+
+
+def made_folders(folder: Path, root: Path) -> set[Path]:
+    """Make `folder` and those above it below `root`; the folders that have a new entry. Blocks."""
+    steps = [step for step in (folder, *folder.parents) if step.is_relative_to(root)]
+    while True:
+        missing = [step for step in steps if not step.exists()]
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            return {step.parent for step in missing}
+        except FileExistsError:  # also when a delete took the empty folder away before it was looked at
+            if any(map(_is_in_the_way, steps)):
+                raise
+
+
+def _is_in_the_way(path: Path) -> bool:
+    """Whether something else than a folder lies there."""
+    try:
+        return not stat.S_ISDIR(path.lstat().st_mode)
+    except FileNotFoundError:
+        return False
 
 
 async def finished(work: Callable[[], T]) -> T:

@@ -27,7 +27,7 @@ from uuid import uuid4
 from pipeline.errors import PathInvalid, StorageKeyNotFound, StorageUnavailable
 from pipeline.storage.base import PIECE, STAGING, ByteRange, Content, Listed, Stat, Tally, checked_key
 from pipeline.storage.bundles import Bundles
-from pipeline.storage.drafts import BATCH, Draft, faults_spoken, finished, sync_folder
+from pipeline.storage.drafts import BATCH, Draft, faults_spoken, finished, made_folders, sync_folder
 
 DRAFT = "put-"
 """How the names of unfinished `put`s begin."""
@@ -237,17 +237,12 @@ class LocalStorage:
         changed: set[Path] = set()
         while True:
             try:
-                changed |= self._make_folders(target.parent)
+                changed |= made_folders(target.parent, self.root)
                 source.replace(target)
                 return changed
             except FileNotFoundError:  # a delete took an empty folder away under us
                 if not source.exists():
                     raise
-
-    def _make_folders(self, folder: Path) -> set[Path]:
-        missing = [step for step in (folder, *folder.parents) if step.is_relative_to(self.root) and not step.exists()]
-        folder.mkdir(parents=True, exist_ok=True)
-        return {step.parent for step in missing}
 
     def _copy(self, source: Path, target: Path) -> None:
         """Bytes under a key never change, so that a second name for them is a copy."""
@@ -276,7 +271,7 @@ class LocalStorage:
 
     def _prepare(self) -> None:
         with faults_spoken(self.staging):
-            self._make_folders(self.staging)
+            made_folders(self.staging, self.root)
             oldest = time.time() - DRAFT_AGE
             for draft in self.staging.glob(f"{DRAFT}*"):
                 with suppress(FileNotFoundError):

@@ -279,3 +279,24 @@ async def test_a_put_is_settled_also_when_all_settlers_end_as_it_comes(
     over.set()
     async with asyncio.timeout(10):
         assert await asyncio.gather(*early, last) == [1] * (local.SETTLERS + 1)
+
+
+@pytest.mark.parametrize("together", [False, True])
+async def test_a_folder_that_a_delete_takes_away_while_it_is_made_is_made_again(
+    storage: LocalStorage, monkeypatch: pytest.MonkeyPatch, together: bool
+) -> None:
+    await storage.prepare()
+    mkdir, folder, met = os.mkdir, str(storage.root / "shared/folder"), []
+
+    def there_for_a_moment(path: Any, mode: int = 0o777) -> None:
+        if str(path) == folder and not met:
+            met.append(path)
+            raise FileExistsError(17, "File exists", folder)
+        mkdir(path, mode)
+
+    monkeypatch.setattr(os, "mkdir", there_for_a_moment)
+    if together:
+        await storage.put_all([Content("shared/folder/one/a.txt", b"x", "text/plain")])
+    else:
+        await storage.put("shared/folder/one/a.txt", pieces(b"x"), 1, "text/plain")
+    assert met and (storage.root / "shared/folder/one/a.txt").read_bytes() == b"x"
