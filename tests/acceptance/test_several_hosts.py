@@ -266,7 +266,7 @@ async def test_every_next_piece_of_an_upload_may_go_to_another(fleet: Fleet) -> 
 
 
 async def test_a_run_is_followed_and_waited_for_at_the_other(fleet: Fleet) -> None:
-    file = await sent(fleet.a, noise())
+    file = await sent(fleet.a, noise(1400, 900))
     run = await fleet.a.start("slow", file["id"])
     waiting = asyncio.create_task(fleet.b.ended(run))
     seen = await until_drawing(fleet.b, run)
@@ -388,7 +388,7 @@ async def test_a_killed_workers_run_is_finished_by_the_others(fleet: Fleet) -> N
 
 
 async def test_a_killed_webs_work_goes_on_at_the_other(fleet: Fleet) -> None:
-    body = noise()
+    body = noise(1400, 900)
     upload = await fleet.a.json("POST", "/v1/uploads", 201, json={"name": "half.jpg", "size": len(body)})
     path, half = f"/v1/uploads/{upload['id']}", len(body) // 2
     await fleet.a.json("PATCH", path, data=io.BytesIO(body[:half]), headers={"Upload-Offset": "0"})
