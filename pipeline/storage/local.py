@@ -7,7 +7,6 @@ their folders.
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import mimetypes
 import os
@@ -20,7 +19,7 @@ from datetime import UTC, datetime
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import NamedTuple
 from urllib.parse import unquote
 from uuid import uuid4
 
@@ -28,6 +27,7 @@ from pipeline.errors import PathInvalid, StorageKeyNotFound, StorageUnavailable
 from pipeline.storage.base import PIECE, STAGING, ByteRange, Content, Listed, Stat, Tally, checked_key
 from pipeline.storage.bundles import Bundles
 from pipeline.storage.drafts import BATCH, Draft, faults_spoken, finished, made_folders, sync_folder
+from pipeline.storage.together import Together
 
 DRAFT = "put-"
 """How the names of unfinished `put`s begin."""
@@ -35,8 +35,6 @@ DRAFT_AGE = 24 * 3600
 """A draft not written to for so long was left by a process that died, seconds."""
 SMALL = BATCH
 """Files up to so many bytes are put onto the disk together."""
-SETTLERS = 4
-"""Threads in which that happens at once."""
 LISTED = 500
 """Keys that are listed in one visit to a thread."""
 UNLINKED = {errno.EMLINK, errno.EPERM, errno.EXDEV, errno.ENOTSUP, errno.EOPNOTSUPP}
@@ -49,8 +47,7 @@ class LocalStorage:
     def __init__(self, root: Path) -> None:
         self.root = root.resolve()
         self._prepared = False
-        self._waiting: list[_Landing] = []
-        self._settlers: set[asyncio.Task[None]] = set()
+        self._landings = Together(self._moved)
         self._bundles = Bundles(self.root, self.staging, DRAFT)
 
     @classmethod
@@ -171,62 +168,18 @@ class LocalStorage:
 
     def settle(self, draft: Draft, path: Path) -> None:
         """Move a written draft to `path` so that it survives a power cut from here on; blocks."""
-        (fault,) = self._settle_all([(draft, path)])
-        if fault is not None:
-            raise fault
+        self._landings.settle_now(_Landing(draft, path))
 
     async def _settled(self, draft: Draft, path: Path) -> None:
         if draft.position > SMALL:
             await finished(partial(self.settle, draft, path))
-            return
-        landing = _Landing(draft, path, asyncio.get_running_loop().create_future())
-        self._waiting.append(landing)
-        if len(self._settlers) < SETTLERS:
-            settler = asyncio.create_task(self._settler())
-            self._settlers.add(settler)
-        try:
-            fault = await asyncio.shield(landing.over)
-        except asyncio.CancelledError:
-            await asyncio.wait([landing.over])
-            raise
-        if fault is not None:
-            raise fault
+        else:
+            await self._landings.settle(_Landing(draft, path))
 
-    async def _settler(self) -> None:
-        try:
-            await self._settle_waiting()
-        finally:
-            # In the very step that found nobody waiting: who comes next must not count on us.
-            self._settlers.discard(cast("asyncio.Task[None]", asyncio.current_task()))
-
-    async def _settle_waiting(self) -> None:
-        while self._waiting:
-            landings, self._waiting = self._waiting, []
-            faults: Sequence[Exception | None] = [StorageUnavailable()] * len(landings)
-            try:
-                faults = await finished(partial(self._settle_all, [(one.draft, one.path) for one in landings]))
-            finally:
-                for landing, fault in zip(landings, faults, strict=True):
-                    landing.over.set_result(fault)
-
-    def _settle_all(self, drafts: Sequence[tuple[Draft, Path]]) -> list[Exception | None]:
-        """Settle several drafts and return what went wrong with each; blocks."""
-        changed = [self._moved(draft, path) for draft, path in drafts]
-        folders = set().union(*(found for found in changed if isinstance(found, set)))
-        synced = {folder: _synced(folder) for folder in folders}
-        return [
-            found if isinstance(found, Exception) else next(filter(None, map(synced.get, found)), None)
-            for found in changed
-        ]
-
-    def _moved(self, draft: Draft, path: Path) -> set[Path] | Exception:
-        """The folders that have to be synced for it."""
-        try:
-            draft.sync()
-            with faults_spoken(path):
-                return {path.parent, *self._rename(draft.path, path)}
-        except Exception as fault:
-            return fault
+    def _moved(self, landing: _Landing) -> set[Path]:
+        landing.draft.sync()
+        with faults_spoken(landing.path):
+            return {landing.path.parent, *self._rename(landing.draft.path, landing.path)}
 
     def _rename_only(self, source: Path, target: Path) -> None:
         with faults_spoken(target):
@@ -322,20 +275,10 @@ def _is_spelt(name: str) -> bool:
 
 
 class _Landing(NamedTuple):
-    """A small draft on its way to its place, and what is told when it is there: nothing, or what went wrong."""
+    """A draft on its way to its place."""
 
     draft: Draft
     path: Path
-    over: asyncio.Future[Exception | None]
-
-
-def _synced(folder: Path) -> Exception | None:
-    try:
-        with faults_spoken(folder):
-            sync_folder(folder)
-    except Exception as fault:
-        return fault
-    return None
 
 
 def type_by_name(key: str) -> str:

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from pipeline.errors import PathInvalid, StorageFull, StorageUnavailable
-from pipeline.storage import LocalStorage, local, open_storage
+from pipeline.storage import LocalStorage, open_storage, together
 from pipeline.storage.base import Content
 from pipeline.storage.local import DRAFT_AGE
 
@@ -252,9 +252,9 @@ async def test_a_put_is_settled_also_when_all_settlers_end_as_it_comes(
 ) -> None:
     storage, over, settled = LocalStorage(tmp_path), asyncio.Event(), 0
     await storage.prepare()
-    finished = local.finished
+    finished = together.finished
 
-    async def together(work: Callable[[], Any]) -> Any:
+    async def held_back(work: Callable[[], Any]) -> Any:
         nonlocal settled
         done = await finished(work)
         settled += 1
@@ -265,25 +265,25 @@ async def test_a_put_is_settled_also_when_all_settlers_end_as_it_comes(
         await over.wait()
         return await storage.put("late", pieces(b"x"), 1, "text/plain")
 
-    monkeypatch.setattr(local, "finished", together)
+    monkeypatch.setattr(together, "finished", held_back)
     early = []
-    for number in range(local.SETTLERS):
+    for number in range(together.SETTLERS):
         early.append(asyncio.create_task(storage.put(f"early-{number}", pieces(b"x"), 1, "text/plain")))
-        while len(storage._settlers) <= number:
+        while len(storage._landings._settlers) <= number:
             await asyncio.sleep(0)
         await asyncio.sleep(0)  # the settler has taken its put
-    while settled < local.SETTLERS:
+    while settled < together.SETTLERS:
         await asyncio.sleep(0.01)
     last = asyncio.create_task(late())  # it comes behind them when all of them are woken
     await asyncio.sleep(0)
     over.set()
     async with asyncio.timeout(10):
-        assert await asyncio.gather(*early, last) == [1] * (local.SETTLERS + 1)
+        assert await asyncio.gather(*early, last) == [1] * (together.SETTLERS + 1)
 
 
-@pytest.mark.parametrize("together", [False, True])
+@pytest.mark.parametrize("bundled", [False, True])
 async def test_a_folder_that_a_delete_takes_away_while_it_is_made_is_made_again(
-    storage: LocalStorage, monkeypatch: pytest.MonkeyPatch, together: bool
+    storage: LocalStorage, monkeypatch: pytest.MonkeyPatch, bundled: bool
 ) -> None:
     await storage.prepare()
     mkdir, folder, met = os.mkdir, str(storage.root / "shared/folder"), []
@@ -295,7 +295,7 @@ async def test_a_folder_that_a_delete_takes_away_while_it_is_made_is_made_again(
         mkdir(path, mode)
 
     monkeypatch.setattr(os, "mkdir", there_for_a_moment)
-    if together:
+    if bundled:
         await storage.put_all([Content("shared/folder/one/a.txt", b"x", "text/plain")])
     else:
         await storage.put("shared/folder/one/a.txt", pieces(b"x"), 1, "text/plain")
