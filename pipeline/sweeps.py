@@ -56,7 +56,7 @@ _KEY = re.compile(
 _RUN_FOLDER = re.compile(rf"run-(?P<run>{_ID})-(?P<attempt>\d+)-[0-9a-f]+")
 _COPY = re.compile(_ID)
 
-Expiring = TypeVar("Expiring", Upload, File)
+T = TypeVar("T")
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -98,7 +98,7 @@ class Sweeps:
         async def expired(passed: int) -> Sequence[Upload]:
             return await self._records.uploads.expired(before, BATCH, passed)
 
-        return await self._all(expired, lambda one: self._uploads.expire(one.id, before), dry)
+        return await self._all(expired, self._stored(self._uploads.expire, before), dry)
 
     async def files(self, dry: bool = False) -> Swept:
         """Remove files that were not stored within `unstored_expiry`: bytes, manifest and record."""
@@ -107,7 +107,7 @@ class Sweeps:
         async def expired(passed: int) -> Sequence[File]:
             return await self._records.files.expired(before, BATCH, passed)
 
-        return await self._all(expired, lambda one: self._files.expire(one.id, before), dry)
+        return await self._all(expired, self._stored(self._files.expire, before), dry)
 
     async def outputs(self, dry: bool = False) -> Swept:
         """Remove what runs made longer ago than `output_retention`, if that is set."""
@@ -169,16 +169,8 @@ class Sweeps:
         if self._settings.derivative_retention is None:
             return Swept()
         before = await self._ago(self._settings.derivative_retention)
-        swept, passed = Swept(), 0
-        while batch := await self._records.derivatives.unused(before, BATCH, passed):
-            done = Swept(gone=len(batch)) if dry else await self._each_unused(batch)
-            swept += done
-            passed += len(batch) if dry else len(batch) - done.gone
-            if len(batch) < BATCH:
-                break
-            if not dry and swept.gone + swept.postponed >= MOST:
-                return swept + Swept(more=swept.gone > 0)
-        return swept
+        unused = partial(self._records.derivatives.unused, before, BATCH)
+        return await self._all(unused, self._unused, dry)
 
     async def staged(self, dry: bool = False) -> Swept:
         """Remove unfinished bytes that belong to no upload and are older than `orphan_grace`."""
@@ -202,10 +194,7 @@ class Sweeps:
     # One after the other
 
     async def _all(
-        self,
-        due: Callable[[int], Awaitable[Sequence[Expiring]]],
-        expire: Callable[[Expiring], Awaitable[bool]],
-        dry: bool,
+        self, due: Callable[[int], Awaitable[Sequence[T]]], expire: Callable[[T], Awaitable[Swept]], dry: bool
     ) -> Swept:
         """Expire all that is `due`, of which those that had to be left are passed over from then on."""
         swept, passed = Swept(), 0
@@ -219,26 +208,30 @@ class Sweeps:
                 return swept + Swept(more=swept.gone > 0)
         return swept
 
-    async def _each(self, batch: Sequence[Expiring], expire: Callable[[Expiring], Awaitable[bool]]) -> Swept:
+    async def _each(self, batch: Sequence[T], expire: Callable[[T], Awaitable[Swept]]) -> Swept:
         turns = asyncio.Semaphore(AT_ONCE)
 
-        async def one(kept: Expiring) -> Swept:
+        async def one(kept: T) -> Swept:
+            async with turns:
+                return await expire(kept)
+
+        return sum(await asyncio.gather(*map(one, batch)), Swept())
+
+    def _stored(
+        self, expire: Callable[[str, datetime], Awaitable[bool]], before: datetime
+    ) -> Callable[[Upload | File], Awaitable[Swept]]:
+        """How to expire what lies in a storage: nothing is done to what lies in one that left the settings."""
+
+        async def one(kept: Upload | File) -> Swept:
             if kept.storage not in self._storages:
                 log.warning("sweep_spared", id=kept.id, storage=kept.storage)
                 return Swept(spared=1)
-            async with turns:
-                return await self._tried(kept.id, expire(kept))
+            return await self._tried(kept.id, expire(kept.id, before))
 
-        return sum(await asyncio.gather(*(one(kept) for kept in batch)), Swept())
+        return one
 
-    async def _each_unused(self, batch: Sequence[Unused]) -> Swept:
-        turns = asyncio.Semaphore(AT_ONCE)
-
-        async def one(unused: Unused) -> Swept:
-            async with turns:
-                return await self._tried(unused.key, self._files.drop_derivative(*unused))
-
-        return sum(await asyncio.gather(*map(one, batch)), Swept())
+    async def _unused(self, unused: Unused) -> Swept:
+        return await self._tried(unused.key, self._files.drop_derivative(*unused))
 
     async def _reached(self, storage: str, sweep: Awaitable[Swept]) -> Swept:
         """What a sweep of one storage did; one that is away keeps nobody from the others."""
@@ -259,9 +252,10 @@ class Sweeps:
         """The project's files are looked at in the order they were made, each once if nothing goes wrong."""
         since, passed, seen = datetime.fromisoformat(place) if place and not dry else START, 0, 0
         swept, stuck = Swept(), None
+        expire = self._stored(self._files.expire_output, before)
         while files := await self._records.files.made(project, since, before, BATCH, passed):
             outputs = [file for file in files if file.run is not None]
-            done = Swept(gone=len(outputs)) if dry else await self._each(outputs, partial(self._expire_output, before))
+            done = Swept(gone=len(outputs)) if dry else await self._each(outputs, expire)
             removed = not dry and done.gone == len(outputs)
             stuck = stuck or (None if dry or removed else since)
             newest, seen = files[-1].created_at, seen + len(files)
@@ -274,9 +268,6 @@ class Sweeps:
         if not dry:
             await self._records.sweeps.go_on("outputs", project, (stuck or since).isoformat())
         return swept
-
-    async def _expire_output(self, before: datetime, file: File) -> bool:
-        return await self._files.expire_output(file.id, before)
 
     async def _runs_of(self, status: str, before: datetime, dry: bool) -> Swept:
         swept, passed = Swept(), 0

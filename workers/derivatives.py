@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -32,16 +32,15 @@ from pipeline.errors import (
     SafelightError,
     StorageKeyNotFound,
 )
-from pipeline.graph.belongings import Belongings
 from pipeline.graph.execute import Outcome, execute
 from pipeline.graph.flow import Flow, made_flow
-from pipeline.imaging.header import facts_of
 from pipeline.imaging.sandbox import Sandbox
-from pipeline.model import Derivative, File, ImageFacts, NodeState, Output, new_id
+from pipeline.model import Derivative, File, NodeState, Output, new_id
 from pipeline.records.queue import Death
 from pipeline.stored import copy_to
 from workers.jobs import CRASH_TRIES, chunks
 from workers.seats import Seat
+from workers.tools import WorkerTools
 
 TRIES = 3
 """Tries of one whose fault may pass; somebody waits, so they come quickly."""
@@ -146,21 +145,16 @@ class Attempt:
             self._seat.leave()
 
 
-class DeliveryTools:
+class DeliveryTools(WorkerTools):
     """The world as a derivative may touch it: its files, its one place in storage, and a folder wiped afterwards."""
 
     def __init__(self, core: Core, order: Order, sandbox: Sandbox) -> None:
-        self._core = core
+        super().__init__(core, sandbox)
         self._order = order
-        self._sandbox = sandbox
         self.folder = core.settings.data_dir / "tmp" / new_id()
         self.about = About(FLOW, order.files[SOURCE].id, {}, {})
         self.made: Derivative | None = None
         """What was saved."""
-
-    @property
-    def face_model(self) -> Path | None:
-        return self._core.settings.face_model
 
     async def load(self, file: File) -> Path:
         """Where the bytes of `file` lie on this machine; raises `FileNotFound` when they are gone."""
@@ -199,17 +193,6 @@ class DeliveryTools:
             size=artifact.size,
             sha256=artifact.sha256,
         )
-
-    def asset(self, name: str) -> Path:
-        return Belongings.of(self._core.settings.flows_dir).get(name)
-
-    async def apart(self, function: Callable[..., T], *arguments: Any) -> T:
-        return await self._sandbox.call(function, *arguments, timeout=self._core.settings.flow_timeout)
-
-    async def measure(self, path: Path, mime: str) -> ImageFacts | None:
-        settings = self._core.settings
-        caps = (settings.max_pixels, settings.max_frames)
-        return await facts_of(self._sandbox, str(path), mime, settings.allowed_formats, *caps, settings.node_timeout)
 
     async def send(self, call: Call) -> Reply:
         raise NodeInvalid(reason="what is made on the fly calls no servers")

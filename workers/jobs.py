@@ -38,14 +38,12 @@ from pipeline.errors import (
     SafelightError,
     StorageKeyNotFound,
 )
-from pipeline.graph.belongings import Belongings
 from pipeline.graph.execute import Outcome, execute
 from pipeline.graph.flow import Flow
 from pipeline.graph.flow import Retry as Policy
 from pipeline.graph.placeholders import reveal
-from pipeline.imaging.header import facts_of
 from pipeline.imaging.sandbox import Sandbox
-from pipeline.model import ENDED, File, ImageFacts, LetterReason, NodeState, Output, Problem, Run, now
+from pipeline.model import ENDED, File, LetterReason, NodeState, Output, Problem, Run, now
 from pipeline.records import Records
 from pipeline.records.steps import run_files
 from pipeline.runs import run_folder
@@ -53,6 +51,7 @@ from pipeline.storage.base import Storage, checked_key
 from pipeline.stored import MANIFEST, copy_to, delete_bytes, describe, write_manifest
 from workers.checkpoints import Checkpoints
 from workers.seats import Seat
+from workers.tools import WorkerTools
 from workers.traces import Trace, Traces
 
 CRASH_TRIES = 2
@@ -375,14 +374,13 @@ class Marks:
             self._waiting = batch | self._waiting
 
 
-class RunTools:
+class RunTools(WorkerTools):
     """The world as a run may touch it: its inputs, its outputs, and a folder that is wiped afterwards."""
 
     def __init__(self, core: Core, run: Run, sandbox: Sandbox, tries: int = 1) -> None:
-        self._core = core
+        super().__init__(core, sandbox)
         self._run = run
         self._tries = tries
-        self._sandbox = sandbox
         self._loading = asyncio.Lock()
         self._claimed: dict[str, Path] = {}
         self._first: str | None = None
@@ -405,10 +403,6 @@ class RunTools:
     @property
     def about(self) -> About:
         return About(self._run.flow, self._run.id, self._run.params, self._run.metadata)
-
-    @property
-    def face_model(self) -> Path | None:
-        return self._core.settings.face_model
 
     async def load(self, file: File) -> Path:
         """Where the bytes of `file` lie on this machine; raises `StorageKeyNotFound` when they are gone."""
@@ -451,20 +445,6 @@ class RunTools:
             height=file.image.height if file.image else None,
             sha256=file.sha256,
         )
-
-    def asset(self, name: str) -> Path:
-        """The file that `asset:<name>` means, the project's own before the shipped; raises `NodeInvalid`."""
-        return Belongings.of(self._core.settings.flows_dir).get(name)
-
-    async def apart(self, function: Callable[..., T], *arguments: Any) -> T:
-        """What `function` returns in a sandbox child."""
-        return await self._sandbox.call(function, *arguments, timeout=self._core.settings.flow_timeout)
-
-    async def measure(self, path: Path, mime: str) -> ImageFacts | None:
-        """What a file is as a picture; raises `ImageUnreadable` and `ImageTooLarge`."""
-        settings = self._core.settings
-        caps = (settings.max_pixels, settings.max_frames)
-        return await facts_of(self._sandbox, str(path), mime, settings.allowed_formats, *caps, settings.node_timeout)
 
     async def send(self, call: Call) -> Reply:
         """Call a server outside as the run's project may; raises what `Outbound.send` does, and `NodeInvalid`."""
