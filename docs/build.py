@@ -13,7 +13,8 @@ sys.path.insert(0, str(ROOT))
 
 from docs.dialects.uploadcare import page as uploadcare_page  # noqa: E402
 from pipeline.api.app import document  # noqa: E402
-from pipeline.describe import every_error, node_types  # noqa: E402
+from pipeline.describe import node_types  # noqa: E402
+from pipeline.errors import every_error  # noqa: E402
 from pipeline.graph.schema import flow_schema  # noqa: E402
 
 API_HEAD = """\

@@ -148,8 +148,3 @@ def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     head = "".join(f"<th>{escape(text)}" for text in heads)
     lines = "".join("<tr>" + "".join(f"<td>{escape(text)}" for text in row) for row in rows)
     return f"<table><tr>{head}{lines}</table>"
-
-
-def every_error(base: type[SafelightError] = SafelightError) -> list[type[SafelightError]]:
-    """Every class of error there is, the base itself included."""
-    return [base, *(error for child in base.__subclasses__() for error in every_error(child))]

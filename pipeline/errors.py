@@ -758,3 +758,8 @@ class RecordsUnavailable(SafelightError):
 
 class SettingsInvalid(SafelightError):
     code, status, sentence = "SETTINGS_INVALID", 500, "{reason}"
+
+
+def every_error(base: type[SafelightError] = SafelightError) -> list[type[SafelightError]]:
+    """Every class of error there is, the base itself included."""
+    return [base, *(error for child in base.__subclasses__() for error in every_error(child))]

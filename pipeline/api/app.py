@@ -27,14 +27,14 @@ from pipeline.api.bodies import refuse_encoding
 from pipeline.api.content import ACCEL
 from pipeline.api.dialects import ENDPOINTS as DIALECTS
 from pipeline.api.endpoint import ID, PROJECT, Call, Endpoint, plain
-from pipeline.api.metrics import Metrics
+from pipeline.api.metrics import Metrics, labels_of
 from pipeline.api.problems import ProblemDocument, refusal
 from pipeline.api.server import LIMITS, Runner
 from pipeline.api.shelf import SHELF, Shelf
 from pipeline.api.sse import Streams
 from pipeline.api.voices import OURS, VOICE, Voice
 from pipeline.core import Core, open_core
-from pipeline.describe import Raw, every_error, page
+from pipeline.describe import Raw, page
 from pipeline.errors import (
     Internal,
     KeyInvalid,
@@ -48,6 +48,7 @@ from pipeline.errors import (
     SignatureInvalid,
     SignatureRequired,
     TokenUsed,
+    every_error,
 )
 from pipeline.model import Grant
 from pipeline.settings import Settings
@@ -64,7 +65,6 @@ NEWEST = 10_000
 LAST_WORDS = 2.0
 """Seconds for answers that are still going on after the grace."""
 SIGNING = (SignatureRequired, SignatureInvalid, SignatureExpired, TokenUsed)
-METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -278,7 +278,7 @@ class Gate:
 
     async def _timed(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         started = time.perf_counter()
-        (method, path), status = _labels(request), 499
+        (method, path), status = labels_of(request), 499
         try:
             response = await self._answered(request, handler)
             status = response.status
@@ -338,13 +338,6 @@ def _preflight(request: web.Request) -> web.Response:
             "Access-Control-Max-Age": str(PREFLIGHT_SECONDS),
         },
     )
-
-
-def _labels(request: web.Request) -> tuple[str, str]:
-    """Method and path as metrics know them: never as many as strangers can think of."""
-    resource = request.match_info.route.resource
-    method = request.method if request.method in METHODS else "other"
-    return method, resource.canonical if resource is not None else "unknown"
 
 
 async def serve(settings: Settings, *, door: socket.socket | None = None) -> None:

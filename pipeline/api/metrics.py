@@ -11,6 +11,7 @@ from datetime import datetime
 from importlib.metadata import version
 from typing import Any
 
+from aiohttp import web
 from prometheus_client import (
     CollectorRegistry,
     Counter,
@@ -51,6 +52,7 @@ HISTOGRAMS = (
     ("safelight_store_seconds", "store", "Putting the outputs of a run into storage.", "queue"),
     ("safelight_node_seconds", "node", "Wall time of a node.", "type"),
 )
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 STATES = ("queued", "delayed", "running", "waiting")
 
 
@@ -203,6 +205,13 @@ class Metrics:
         cluster = CollectorRegistry()
         cluster.register(Told(found))
         return generate_latest(self.registry) + generate_latest(cluster)
+
+
+def labels_of(request: web.Request) -> tuple[str, str]:
+    """Method and path as metrics know them: never as many as strangers can think of."""
+    resource = request.match_info.route.resource
+    method = request.method if request.method in METHODS else "other"
+    return method, resource.canonical if resource is not None else "unknown"
 
 
 class Told(Collector):

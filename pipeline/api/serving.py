@@ -9,6 +9,7 @@ from aiohttp import web
 
 from pipeline.api.content import ACCEL, KEPT, PUBLIC_CACHE, content_headers, disposition, send_bytes
 from pipeline.api.endpoint import PROJECT, Call
+from pipeline.api.metrics import labels_of
 from pipeline.api.shelf import LARGEST, SHELF, Ready, head_of
 from pipeline.errors import StorageKeyNotFound
 from pipeline.model import Derivative, File, Project
@@ -112,9 +113,3 @@ class Serving:
 
 def _place(sent: File | Derivative) -> str:
     return f"{sent.storage}/{sent.key}"
-
-
-def labels_of(request: web.Request) -> tuple[str, str]:
-    """Method and path as metrics know them: never as many as strangers can think of."""
-    resource = request.match_info.route.resource
-    return request.method, resource.canonical if resource is not None else "unknown"

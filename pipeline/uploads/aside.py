@@ -1,4 +1,4 @@
-"""A file's bytes that come before it is known whose they are: they wait until what goes with them has come too."""
+"""Bytes that came before it is known what becomes of them: they wait until whatever decides it has come too."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ class Aside:
         self._file: IO[bytes] | None = None
         self.size = 0
 
-    async def take(self, chunks: AsyncIterable[bytes], most: int) -> None:
+    async def take(self, chunks: AsyncIterable[bytes], most: int | None = None) -> None:
         """Keep all of `chunks`; raises `FileTooLarge` when they are more than `most` bytes, or `StorageFull`."""
         async for chunk in chunks:
             self.size += len(chunk)
-            if self.size > most:
+            if most is not None and self.size > most:
                 raise FileTooLarge(limit=most)
             if self.size <= self._in_memory:
                 self._chunks.append(bytes(chunk))

@@ -6,16 +6,13 @@ import contextlib
 import hashlib
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from tempfile import SpooledTemporaryFile
 
 import google_crc32c
 
 from pipeline.arrival import Digest, Hasher
 from pipeline.errors import BodyIncomplete, ChecksumMismatch, ChecksumUnknown
-from pipeline.storage.base import PIECE
-from pipeline.storage.drafts import faults_spoken, finished
+from pipeline.uploads.aside import Aside
 
 ALGORITHMS: Mapping[str, Callable[[], Hasher]] = {
     "sha1": lambda: hashlib.sha1(usedforsecurity=False),
@@ -24,8 +21,6 @@ ALGORITHMS: Mapping[str, Callable[[], Hasher]] = {
     "crc32c": google_crc32c.Checksum,
 }
 """What checksums are made with; that of `crc32c` has its highest byte first."""
-IN_MEMORY = PIECE
-"""Bytes beyond which they wait on disk."""
 
 
 @dataclass(frozen=True)
@@ -50,23 +45,17 @@ async def checked(
 
     Raises `ChecksumMismatch`, `ChecksumUnknown` or, when there are fewer than `length`, `BodyIncomplete`.
     """
-    digest = Digest(checksum.hasher())
-    with faults_spoken(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-    with SpooledTemporaryFile(IN_MEMORY, dir=str(folder)) as aside:
-        size = 0
-        async for chunk in chunks:
-            await digest.add(chunk)
-            with faults_spoken(folder):
-                size += aside.write(chunk)
-        if length is not None and size < length:
-            raise BodyIncomplete(received=size, declared=length)
+    digest, aside = Digest(checksum.hasher()), Aside(folder)
+    with contextlib.closing(aside):
+        await aside.take(_digested(chunks, digest))
+        if length is not None and aside.size < length:
+            raise BodyIncomplete(received=aside.size, declared=length)
         if await digest.value() != checksum.value:
             raise ChecksumMismatch(algorithm=checksum.algorithm)
-        aside.seek(0)
-        yield _pieces(aside)
+        yield aiter(aside)
 
 
-async def _pieces(aside: SpooledTemporaryFile[bytes]) -> AsyncIterator[bytes]:
-    while piece := await finished(partial(aside.read, PIECE)):
-        yield piece
+async def _digested(chunks: AsyncIterable[bytes], digest: Digest) -> AsyncIterator[bytes]:
+    async for chunk in chunks:
+        await digest.add(chunk)
+        yield chunk

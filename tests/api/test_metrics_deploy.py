@@ -16,7 +16,7 @@ from typer.main import get_command
 
 from pipeline.api.metrics import COUNTERS, HISTOGRAMS, Everywhere, Metrics
 from pipeline.cli import app
-from pipeline.describe import every_error
+from pipeline.errors import every_error
 from pipeline.model import WorkerBeat, now
 from pipeline.records.series import Depth
 from pipeline.records.tallies import Tally
