@@ -192,7 +192,9 @@ async def test_an_end_rings_up_those_who_wait_for_it(
         await records.runs.cancel(other.id, moment(1))
         await asyncio.wait_for(waiting, 10)
     await log.close()
-    assert await redis.client_list(_type="pubsub") == []
+    async with asyncio.timeout(10):  # the server hears of it when it reads from the closed line
+        while await redis.client_list(_type="pubsub"):
+            await asyncio.sleep(0)
 
 
 async def test_a_line_that_was_cut_rings_and_is_restored(

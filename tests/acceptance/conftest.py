@@ -16,7 +16,9 @@ from typing import Any
 
 import aiohttp
 import pytest
+from playwright.async_api import Browser
 
+from tests.acceptance.browsing import missing, running_chromium
 from tests.nodes.studio import opened
 
 SAFELIGHT = str(Path(sys.executable).with_name("safelight"))
@@ -91,6 +93,14 @@ class Client:
 
     async def image(self, output: dict[str, Any], folder: Path) -> Any:
         return opened(await self.fetch(output, folder))
+
+
+@pytest.fixture(scope="module")
+async def chromium() -> AsyncIterator[Browser]:
+    if reason := missing():
+        pytest.skip(reason)
+    async with running_chromium() as browser:
+        yield browser
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from playwright.async_api import Browser, Page
 from tusclient.client import TusClient
 
 from pipeline.uploads.holds import PATIENCE
-from tests.acceptance.browsing import missing, open_page, running_chromium
+from tests.acceptance.browsing import open_page
 from tests.acceptance.conftest import SAFELIGHT
 from tests.acceptance.cutting import line_to
 from tests.conftest import running_valkey
@@ -251,14 +251,6 @@ async def test_tuspy_uploads_with_checksums_and_goes_on_after_a_break(local: Pai
     assert await asyncio.to_thread(upload, 1, elsewhere) == (elsewhere, 2 * MIB)
     file = await local.file(url)
     assert (file["name"], file["sha256"]) == ("Ünï.bin", sha256(body))
-
-
-@pytest.fixture(scope="module")
-async def chromium() -> AsyncIterator[Browser]:
-    if reason := missing():
-        pytest.skip(reason)
-    async with running_chromium() as browser:
-        yield browser
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ import pytest
 from PIL import Image
 from playwright.async_api import Browser, Page
 
-from tests.acceptance.browsing import missing, open_page, running_chromium
+from tests.acceptance.browsing import open_page
 from tests.acceptance.conftest import Stack, running_stack
 from tests.acceptance.cutting import Line, line_to
 from tests.acceptance.test_tus import free_port
@@ -58,14 +58,6 @@ async def up(s3_url: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIter
         stack = await asyncio.to_thread(running.__enter__)  # it reaches its S3 over a line that needs this loop
         yield stack, Lines(server, s3, cloud)
         await asyncio.to_thread(running.__exit__, None, None, None)
-
-
-@pytest.fixture(scope="module")
-async def chromium() -> AsyncIterator[Browser]:
-    if reason := missing():
-        pytest.skip(reason)
-    async with running_chromium() as browser:
-        yield browser
 
 
 @dataclass(frozen=True)

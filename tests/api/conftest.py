@@ -40,20 +40,30 @@ async def served(redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> As
 
 
 @asynccontextmanager
-async def serving(text: str, redis_url: str, data: Path) -> AsyncIterator[House]:
-    """An application with these settings, served while the block runs."""
-    config = data / "safelight.yaml"
-    config.write_text(text.format(data=data, redis=redis_url))
-    async with open_core(load_settings(config, {})) as core:
-        runner = Runner(create_app(core), shutdown_timeout=1)
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        redis = Redis.from_url(redis_url)
-        async with aiohttp.ClientSession() as session:
-            yield House(core, f"http://127.0.0.1:{site.port}", data, config, redis, session)
-        await redis.aclose()
+async def answering(app: web.Application) -> AsyncIterator[int]:
+    """The port at which the application answers while the block runs."""
+    runner = Runner(app, shutdown_timeout=1)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    try:
+        yield site.port
+    finally:
         await runner.cleanup()
+
+
+@asynccontextmanager
+async def serving(text: str, redis_url: str, data: Path, key: str = "demo-key", **more: str) -> AsyncIterator[House]:
+    """An application with the settings that the text becomes with these values, served while the block runs."""
+    config = data / "safelight.yaml"
+    config.write_text(text.format(data=data, redis=redis_url, **more))
+    async with (
+        open_core(load_settings(config, {})) as core,
+        answering(create_app(core)) as port,
+        Redis.from_url(redis_url) as redis,
+        aiohttp.ClientSession() as session,
+    ):
+        yield House(core, f"http://127.0.0.1:{port}", data, config, redis, session, key)
 
 
 @pytest.fixture

@@ -20,11 +20,13 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from pipeline.api.bodies import LARGE, Body, Form, is_form
-from pipeline.api.server import LIMITS, READ_SIZE, Runner
+from pipeline.api.server import LIMITS, READ_SIZE
 from pipeline.api.taps import PIECE
 from pipeline.errors import BodyTimeout
 from pipeline.storage import drafts
 from pipeline.storage.drafts import Draft
+
+from .conftest import answering
 
 LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
     "asyncio": asyncio.new_event_loop,
@@ -61,14 +63,8 @@ async def served(act: Act) -> AsyncIterator[int]:
     """The port of a server that answers everything with `act`."""
     app = web.Application(handler_args=LIMITS)
     app.router.add_route("*", "/", act)
-    runner = Runner(app, shutdown_timeout=1)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    try:
-        yield site.port
-    finally:
-        await runner.cleanup()
+    async with answering(app) as port:
+        yield port
 
 
 async def told(request: web.Request) -> web.Response:

@@ -8,18 +8,13 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import pytest
-from aiohttp import web
 from redis.asyncio import Redis
 
-from pipeline.api.app import create_app
-from pipeline.api.server import Runner
-from pipeline.core import open_core
-from pipeline.settings import load_settings
 from tests.imaging.attacks import SCRIPTS, attack, svg
 from tests.imaging.test_purify import judged
 
+from .conftest import serving
 from .house import TINY, House, Multipart, photo
 
 CONFIG = """
@@ -52,19 +47,8 @@ WAYS = ("body", "form", "append", "open append", "parts", "put", "ticket")
 
 @pytest.fixture(scope="module")
 async def house(redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House]:
-    data = tmp_path_factory.mktemp("entry")
-    config = data / "safelight.yaml"
-    config.write_text(CONFIG.format(data=data, redis=redis_url))
-    async with open_core(load_settings(config, {})) as core:
-        runner = Runner(create_app(core), shutdown_timeout=1)
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        redis = Redis.from_url(redis_url)
-        async with aiohttp.ClientSession() as session:
-            yield House(core, f"http://127.0.0.1:{site.port}", data, config, redis, session, key="routed-key")
-        await redis.aclose()
-        await runner.cleanup()
+    async with serving(CONFIG, redis_url, tmp_path_factory.mktemp("entry"), "routed-key") as house:
+        yield house
 
 
 @pytest.fixture(autouse=True)

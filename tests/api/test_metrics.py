@@ -6,25 +6,22 @@ import asyncio
 import subprocess
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import web
 from prometheus_client.parser import text_string_to_metric_families
 
 from pipeline.api.app import create_app
 from pipeline.api.dialects.native.monitoring import MOST_POINTS, StatsQuery, Stretch
-from pipeline.api.server import Runner
 from pipeline.core import open_core
 from pipeline.jobs import RUN_FLOW, slip
 from pipeline.model import Problem, new_id
 from pipeline.records.queue import Slip
-from pipeline.settings import load_settings
 from tests.records.nouns import a_run, moment
 from workers.queue import Queues, Work, worker_pool
 
-from .house import CONFIG, House, Multipart, photo
+from .conftest import answering
+from .house import House, Multipart, photo
 
 Worker = subprocess.Popen[bytes]
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
@@ -218,17 +215,10 @@ async def test_a_worker_that_is_alive_is_up_and_one_that_was_lost_is_down(house:
 
 
 @pytest.fixture
-async def neighbour(served: House, tmp_path: Path, redis_url: str) -> AsyncIterator[str]:
+async def neighbour(served: House) -> AsyncIterator[str]:
     """The address of another web process' application on the same Valkey."""
-    config = tmp_path / "safelight.yaml"
-    config.write_text(CONFIG.format(data=served.data, redis=redis_url))
-    async with open_core(load_settings(config, {})) as core:
-        runner = Runner(create_app(core), shutdown_timeout=1)
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        yield f"http://127.0.0.1:{site.port}"
-        await runner.cleanup()
+    async with open_core(served.core.settings) as core, answering(create_app(core)) as port:
+        yield f"http://127.0.0.1:{port}"
 
 
 async def test_any_web_process_tells_the_same(house: House, neighbour: str, worker: Worker) -> None:

@@ -5,19 +5,11 @@ from __future__ import annotations
 import shutil
 import socket
 import subprocess
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from aiohttp import web
 
-from pipeline.api.app import create_app
-from pipeline.api.server import Runner
-from pipeline.core import open_core
-from pipeline.settings import load_settings
-
+from .conftest import serving
 from .house import CONFIG, House, Multipart, photo
 
 
@@ -53,24 +45,8 @@ async def test_queues_count_open_runs(house: House) -> None:
     assert all(row["queued"] == row["delayed"] == row["running"] == row["waiting"] == 0 for row in rows)
 
 
-@asynccontextmanager
-async def second_house(house: House, folder: Path, redis: str, more: str = "") -> AsyncIterator[House]:
-    """Another served application, on parts of its own."""
-    config = folder / "safelight.yaml"
-    config.write_text(CONFIG.format(data=folder, redis=redis) + more)
-    async with open_core(load_settings(config, {})) as core:
-        runner = Runner(create_app(core), shutdown_timeout=1)
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        try:
-            yield replace(house, core=core, base=f"http://127.0.0.1:{site.port}", data=folder)
-        finally:
-            await runner.cleanup()
-
-
-async def test_without_redis_everything_is_a_503_that_says_when_to_come_back(house: House, tmp_path: Path) -> None:
-    async with second_house(house, tmp_path, f"unix://{tmp_path}/nothing.sock") as lonely:
+async def test_without_redis_everything_is_a_503_that_says_when_to_come_back(tmp_path: Path) -> None:
+    async with serving(CONFIG, f"unix://{tmp_path}/nothing.sock", tmp_path) as lonely:
         await lonely.json("GET", "/livez", key=None)
         unready = await lonely.json("GET", "/readyz", 503, key=None)
         assert unready["reasons"][0].startswith("records: ")
@@ -89,8 +65,9 @@ async def test_without_redis_everything_is_a_503_that_says_when_to_come_back(hou
             assert answer.status == 200
 
 
-async def test_without_a_storage_folder_the_server_is_not_ready(house: House, redis_url: str, tmp_path: Path) -> None:
-    async with second_house(house, tmp_path, redis_url) as broken:
+@pytest.mark.usefixtures("redis")
+async def test_without_a_storage_folder_the_server_is_not_ready(redis_url: str, tmp_path: Path) -> None:
+    async with serving(CONFIG, redis_url, tmp_path) as broken:
         shutil.rmtree(tmp_path / "files", ignore_errors=True)
         (tmp_path / "files").write_text("in the way")
         unready = await broken.json("GET", "/readyz", 503, key=None)
@@ -99,14 +76,13 @@ async def test_without_a_storage_folder_the_server_is_not_ready(house: House, re
         assert "default" not in problem["detail"] and str(tmp_path) not in problem["detail"]
 
 
-async def test_an_s3_that_is_not_there_is_a_503_that_says_when_to_come_back(
-    house: House, redis_url: str, tmp_path: Path
-) -> None:
+@pytest.mark.usefixtures("redis")
+async def test_an_s3_that_is_not_there_is_a_503_that_says_when_to_come_back(redis_url: str, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     away = f"s3://bucket/x?endpoint=http://127.0.0.1:{port}&region=us-east-1&access_key=a&secret_key=b"
-    more = f'storages: {{default: "{away}"}}\n'
-    async with second_house(house, tmp_path, redis_url, more) as far:
+    more = 'storages: {{default: "{away}"}}\n'
+    async with serving(CONFIG + more, redis_url, tmp_path, away=away) as far:
         async with far.ask("POST", "/v1/files?name=a.txt", data=b"text") as answer:
             assert (answer.status, int(answer.headers["Retry-After"]) > 0) == (503, True)
             assert (await answer.json(content_type=None))["code"] == "STORAGE_UNAVAILABLE"
@@ -114,16 +90,15 @@ async def test_an_s3_that_is_not_there_is_a_503_that_says_when_to_come_back(
         assert listed["items"] == []
 
 
-async def test_a_full_disk_is_a_503_and_all_is_well_once_there_is_room(
-    house: House, redis_url: str, tmp_path: Path
-) -> None:
+@pytest.mark.usefixtures("redis")
+async def test_a_full_disk_is_a_503_and_all_is_well_once_there_is_room(redis_url: str, tmp_path: Path) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(disk)], capture_output=True).returncode:
         pytest.skip("a small disk can only be made by root")
     try:
-        more = f'storages: {{default: "file://{disk}"}}\n'
-        async with second_house(house, tmp_path, redis_url, more) as small:
+        more = 'storages: {{default: "file://{disk}"}}\n'
+        async with serving(CONFIG + more, redis_url, tmp_path, disk=str(disk)) as small:
             kept = await small.send(b"k" * 500_000, "kept.bin")
             async with small.ask("POST", "/v1/files?name=large.bin", data=b"x" * 2_500_000) as answer:
                 assert (answer.status, int(answer.headers["Retry-After"]) > 0) == (503, True)

@@ -14,14 +14,9 @@ from uuid import uuid4
 
 import aiohttp
 import pytest
-from aiohttp import web
 from redis.asyncio import Redis
 
-from pipeline.api.app import create_app
-from pipeline.api.server import Runner
-from pipeline.core import open_core
-from pipeline.settings import load_settings
-
+from .conftest import serving
 from .house import House, Multipart, photo
 
 MIB = 1024 * 1024
@@ -43,19 +38,9 @@ projects:
 
 @pytest.fixture(scope="module")
 async def house(redis_url: str, s3_url: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House]:
-    data = tmp_path_factory.mktemp("parts")
-    config = data / "safelight.yaml"
-    config.write_text(CONFIG.format(data=data, redis=redis_url, s3=s3_url.replace("/tests?", f"/tests/{uuid4()}?")))
-    async with open_core(load_settings(config, {})) as core:
-        runner = Runner(create_app(core), shutdown_timeout=1)
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        redis = Redis.from_url(redis_url)
-        async with aiohttp.ClientSession() as session:
-            yield House(core, f"http://127.0.0.1:{site.port}", data, config, redis, session, key="local-key")
-        await redis.aclose()
-        await runner.cleanup()
+    s3 = s3_url.replace("/tests?", f"/tests/{uuid4()}?")
+    async with serving(CONFIG, redis_url, tmp_path_factory.mktemp("parts"), "local-key", s3=s3) as house:
+        yield house
 
 
 @pytest.fixture(autouse=True)

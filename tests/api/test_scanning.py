@@ -8,26 +8,21 @@ import io
 import json
 import zipfile
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import aiohttp
 import pytest
-from aiohttp import web
 from redis.asyncio import Redis
 from structlog.testing import capture_logs
 
-from pipeline.api.app import create_app
-from pipeline.api.server import Runner
-from pipeline.core import open_core
 from pipeline.model import File, Webhook
-from pipeline.settings import load_settings
 from pipeline.webhooks.dialects.native import Native
 from pipeline.webhooks.message import Message
 from tests.nodes.clamd import EICAR, INSTALLED, STREAM_LIMIT, installed, speaking
 
+from .conftest import serving
 from .house import House, photo
 from .test_entry import WAYS, accepted, refused, sent
 
@@ -50,21 +45,11 @@ CLAMD = pytest.param(
 )
 
 
-@asynccontextmanager
-async def serving(redis_url: str, data: Path, scanner: str, s3_url: str, more: str = "") -> AsyncIterator[House]:
-    config = data / "safelight.yaml"
+def scanning(
+    redis_url: str, data: Path, scanner: str, s3_url: str, more: str = ""
+) -> AbstractAsyncContextManager[House]:
     s3 = s3_url.replace("/tests?", f"/tests/{uuid4()}?")
-    config.write_text(CONFIG.format(data=data, redis=redis_url, scanner=scanner, s3=s3, more=more))
-    async with open_core(load_settings(config, {})) as core:
-        runner = Runner(create_app(core), shutdown_timeout=1)
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        redis = Redis.from_url(redis_url)
-        async with aiohttp.ClientSession() as session:
-            yield House(core, f"http://127.0.0.1:{site.port}", data, config, redis, session, key="scanned-key")
-        await redis.aclose()
-        await runner.cleanup()
+    return serving(CONFIG, redis_url, data, "scanned-key", scanner=scanner, s3=s3, more=more)
 
 
 @pytest.fixture(scope="module", params=["a server that speaks as clamd", CLAMD])
@@ -74,7 +59,7 @@ async def house(
     daemon = installed if request.param == "clamd" else speaking
     async with (
         daemon(tmp_path_factory.mktemp("clamd")) as listening,
-        serving(redis_url, tmp_path_factory.mktemp("scan"), f"tcp://127.0.0.1:{listening.port}", s3_url) as house,
+        scanning(redis_url, tmp_path_factory.mktemp("scan"), f"tcp://127.0.0.1:{listening.port}", s3_url) as house,
     ):
         yield house
 
@@ -196,7 +181,7 @@ async def alone(redis_url: str, s3_url: str, tmp_path_factory: pytest.TempPathFa
     scanner = f"unix://{data}/socket/spoken.sock"
     # A traceback of every refusal takes a console seconds to paint.
     with capture_logs():
-        async with serving(redis_url, data, scanner, s3_url, "scanner_limit: 2MB") as house:
+        async with scanning(redis_url, data, scanner, s3_url, "scanner_limit: 2MB") as house:
             yield house
 
 

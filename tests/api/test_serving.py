@@ -7,12 +7,10 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
-from aiohttp import web
-
 from pipeline.api.app import create_app
-from pipeline.api.server import Runner
 from pipeline.api.shelf import SHELF, Shelf
 from pipeline.core import open_core
+from tests.api.conftest import answering
 from tests.api.house import House, photo
 
 
@@ -21,14 +19,8 @@ async def beside(house: House, **said: Any) -> AsyncIterator[tuple[str, Shelf]]:
     """Another web process on the same records and storage: where it is, and what lies ready there."""
     async with open_core(house.core.settings.model_copy(update=said)) as core:
         app = create_app(core)
-        runner = Runner(app, shutdown_timeout=1)
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        try:
-            yield f"http://127.0.0.1:{site.port}", app[SHELF]
-        finally:
-            await runner.cleanup()
+        async with answering(app) as port:
+            yield f"http://127.0.0.1:{port}", app[SHELF]
 
 
 async def asked(house: House, url: str, **headers: str) -> tuple[int, Mapping[str, str], bytes]:

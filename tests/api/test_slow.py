@@ -9,16 +9,10 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import aiohttp
 import pytest
-from aiohttp import web
 from redis.asyncio import Redis
 
-from pipeline.api.app import create_app
-from pipeline.api.server import Runner
-from pipeline.core import open_core
-from pipeline.settings import load_settings
-
+from .conftest import serving
 from .house import House
 
 PATIENCE = 1.5
@@ -39,19 +33,8 @@ FORM = (
 
 @pytest.fixture(scope="module")
 async def house(redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House]:
-    data = tmp_path_factory.mktemp("slow")
-    config = data / "safelight.yaml"
-    config.write_text(CONFIG.format(data=data, redis=redis_url))
-    async with open_core(load_settings(config, {})) as core:
-        runner = Runner(create_app(core), shutdown_timeout=1)
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        redis = Redis.from_url(redis_url)
-        async with aiohttp.ClientSession() as session:
-            yield House(core, f"http://127.0.0.1:{site.port}", data, config, redis, session)
-        await redis.aclose()
-        await runner.cleanup()
+    async with serving(CONFIG, redis_url, tmp_path_factory.mktemp("slow")) as house:
+        yield house
 
 
 @dataclass(frozen=True)
@@ -159,7 +142,7 @@ async def test_nobody_notices_hundreds_of_them(house: House, redis: Redis) -> No
     said: list[Any] = [(body.head() + body.body, None), (body.head() + body.body, 0.3), (body.head()[:50], 0.3)]
     said += [(form.head() + form.body, None)]
     slow = [asyncio.create_task(slowly(house, *said[number % len(said)])) for number in range(300)]
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while len(os.listdir("/proc/self/fd")) < files + 600:  # both ends of each
             await asyncio.sleep(0.01)
     began = time.monotonic()
@@ -169,6 +152,6 @@ async def test_nobody_notices_hundreds_of_them(house: House, redis: Redis) -> No
     assert {answer[:13] for answer, _ in told} == {b"HTTP/1.1 408 ", b""}
     assert sum(answer == b"" for answer, _ in told) == 75, "those whose header never came"
     await house.json("DELETE", f"/v1/files/{sent['id']}", 204)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while await house.leftovers() != before or len(os.listdir("/proc/self/fd")) > files + 10:
             await asyncio.sleep(0.02)

@@ -21,7 +21,7 @@ from pipeline.model import Event, File, Grant, Intake, Project, Run
 from pipeline.settings import Settings
 from tests.faults.ground import Program, Server, each_ended_once, every_event, running, until_over, worker
 from tests.outside import Answer, Outside, listening
-from tests.workers.conftest import FLOW, once, picture
+from tests.workers.conftest import once, picture
 from tests.workers.test_main import SLOW, noisy
 from workers.queue import LEASE
 
@@ -65,23 +65,15 @@ def told_later(library: str, seconds: float) -> dict[str, str]:
 
 
 @pytest.fixture
-async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Server]:
-    async with running(Server(tmp_path_factory.mktemp("valkey"))) as server:
-        yield server
-
-
-@pytest.fixture
 def settings(settings: Settings, server: Server) -> Settings:
     projects = {"demo": Project(id="demo", allow_private_urls=True)}
     return settings.model_copy(update={"redis_url": server.url, "projects": projects})
 
 
 @pytest.fixture
-async def core(settings: Settings) -> AsyncIterator[Core]:
-    async with open_core(settings) as core:
-        await core.flows.put("small", FLOW)
-        await core.flows.put("slow", SLOW)
-        yield core
+async def core(core: Core) -> Core:
+    await core.flows.put("slow", SLOW)
+    return core
 
 
 @pytest.fixture

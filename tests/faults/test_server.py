@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import aiohttp
 import pytest
 
-from pipeline.core import Core, open_core
+from pipeline.core import Core
 from pipeline.errors import RecordsUnavailable, RunNotFound
 from pipeline.events import PATIENCE
 from pipeline.model import File, Grant, Intake, Run, new_id
@@ -28,13 +28,12 @@ from tests.faults.ground import (
     each_ended_once,
     every_event,
     every_run,
-    running,
     until_over,
     web,
     worker,
 )
 from tests.faults.lines import SIDES, Line, Side, Wanted, Words, line_to
-from tests.workers.conftest import FLOW, once, picture
+from tests.workers.conftest import once
 from tests.workers.test_main import SLOW, noisy
 from workers.queue import LEASE
 from workers.turn import turn_script
@@ -46,33 +45,20 @@ LAST_SECOND = 1.0
 
 
 @pytest.fixture
-async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Server]:
-    async with running(Server(tmp_path_factory.mktemp("valkey"))) as server:
-        yield server
-
-
-@pytest.fixture
 def settings(settings: Settings, server: Server) -> Settings:
     return settings.model_copy(update={"redis_url": server.url})
 
 
 @pytest.fixture
-async def core(settings: Settings) -> AsyncIterator[Core]:
-    async with open_core(settings) as core:
-        await core.flows.put("small", FLOW)
-        await core.flows.put("slow", SLOW)
-        yield core
+async def core(core: Core) -> Core:
+    await core.flows.put("slow", SLOW)
+    return core
 
 
 @pytest.fixture
 async def line(server: Server) -> AsyncIterator[Line]:
     async with line_to(str(server.socket)) as line:
         yield line
-
-
-@pytest.fixture
-async def photo(core: Core, grant: Grant) -> File:
-    return await core.uploads.accept(grant, Intake(name="photo.png"), once(picture()))
 
 
 # Load

@@ -14,13 +14,13 @@ import pytest
 from aiohttp import web as aio
 from standardwebhooks import Webhook as Verifier
 
-from pipeline.core import Core, open_core
+from pipeline.core import Core
 from pipeline.model import Grant, Intake
 from pipeline.settings import Settings
 from tests.api.test_serve import free_port, until_ready
-from tests.faults.ground import KEY, Server, every_event, every_run, running, web, worker
+from tests.faults.ground import KEY, Server, every_event, every_run, web, worker
 from tests.outside import Outside, fixed, listening
-from tests.workers.conftest import FLOW, once, picture
+from tests.workers.conftest import once, picture
 
 pytestmark = pytest.mark.faults
 
@@ -29,21 +29,8 @@ RETRIES = "1s,1s,1s,1s,1s,1s,1s,1s,1s,1s"
 
 
 @pytest.fixture
-async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Server]:
-    async with running(Server(tmp_path_factory.mktemp("valkey"))) as server:
-        yield server
-
-
-@pytest.fixture
 def settings(settings: Settings, server: Server) -> Settings:
     return settings.model_copy(update={"redis_url": server.url})
-
-
-@pytest.fixture
-async def core(settings: Settings) -> AsyncIterator[Core]:
-    async with open_core(settings) as core:
-        await core.flows.put("small", FLOW)
-        yield core
 
 
 @pytest.fixture

@@ -12,10 +12,9 @@ from typing import Any
 
 import aiohttp
 import pytest
-from aiohttp import web
 
 from pipeline.api.app import create_app
-from pipeline.api.server import Runner
+from tests.api.conftest import answering
 from tests.webhooks.conftest import SECRET, House, Receiver
 
 SAFELIGHT = str(Path(sys.executable).with_name("safelight"))
@@ -50,14 +49,13 @@ class Door:
 
 @pytest.fixture
 async def door(house: House) -> AsyncIterator[Door]:
-    runner = Runner(create_app(house.core), shutdown_timeout=1)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
     headers: Mapping[str, str] = {"Authorization": "Bearer demo-key"}
-    async with aiohttp.ClientSession(headers=headers) as session, house.telling():
-        yield Door(house, f"http://127.0.0.1:{site.port}", session)
-    await runner.cleanup()
+    async with (
+        answering(create_app(house.core)) as port,
+        aiohttp.ClientSession(headers=headers) as session,
+        house.telling(),
+    ):
+        yield Door(house, f"http://127.0.0.1:{port}", session)
 
 
 async def test_a_webhook_is_made_looked_at_changed_and_deleted(door: Door, receiver: Receiver) -> None:
