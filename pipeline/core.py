@@ -73,6 +73,8 @@ class Core:
     parts: Parts
     tickets: Tickets
     files: Files
+    holds: Holds
+    """Whose turn it is, at a file, an upload or a path."""
     groups: Groups
     runs: Runs
     sweeps: Sweeps
@@ -261,6 +263,7 @@ async def _build(
         parts=parts,
         tickets=Tickets(records, seals, cleaning),
         files=files,
+        holds=holds,
         groups=Groups(records),
         runs=runs,
         sweeps=sweeps,

@@ -10,6 +10,9 @@ from pipeline.errors import NameInvalid, RegionInvalid
 from pipeline.labels import PLAIN, TagRule
 from pipeline.model import Edit, File, Region
 
+PLAINLY = ("private", "published", "description")
+"""What becomes what the edit says, whatever that is."""
+
 
 def edited(edit: Edit, at: datetime, rule: TagRule = PLAIN) -> Callable[[File], File]:
     """The act that does all of `edit` to a file, which stays untouched when nothing is different.
@@ -45,8 +48,7 @@ def _fixed(edit: Edit) -> dict[str, object]:
         fields["name"] = _name(edit.name)
     if edit.folder is not None:
         fields["folder"] = labels.folder(edit.folder)
-    if edit.private is not None:
-        fields["private"] = edit.private
+    fields |= {name: getattr(edit, name) for name in PLAINLY if getattr(edit, name) is not None}
     return fields
 
 

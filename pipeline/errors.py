@@ -382,6 +382,18 @@ class GroupNotFound(SafelightError):
     code, status, sentence = "GROUP_NOT_FOUND", 404, "There is no group {id}."
 
 
+class SheetNotFound(SafelightError):
+    code, status, sentence = "SHEET_NOT_FOUND", 404, "There is no {kind} {id}."
+
+
+class SheetExists(SafelightError):
+    code, status, sentence = "SHEET_EXISTS", 409, "There is a {kind} {id} already."
+
+
+class SheetsTooMany(SafelightError):
+    code, status, sentence = "SHEETS_TOO_MANY", 409, "A project has {most} documents of a kind at most."
+
+
 class RangeNotSatisfiable(SafelightError):
     code, status, sentence = "RANGE_NOT_SATISFIABLE", 416, "The range lies outside the {size} bytes of the file."
 

@@ -16,6 +16,7 @@ from pipeline.errors import FileNotFound, RequestInvalid, SafelightError, Storag
 from pipeline.labels import PLAIN, TagRule
 from pipeline.model import Derivative, Edit, File, FileQuery, Grant, Intake, Upload, now
 from pipeline.records import Records
+from pipeline.records.lineages import lineage_of
 from pipeline.scanning import Verdict
 from pipeline.settings import Settings
 from pipeline.storage.base import Storage
@@ -108,6 +109,19 @@ class Files:
         """
         at = now()
         return await self._changed(grant, id, lambda: self._records.files.change(id, edited(edit, at, rule), at))
+
+    async def head(self, grant: Grant, id: str) -> File:
+        """Make a version the current one of its lineage, under the path of the one before; raises `FileNotFound`."""
+        file, at = await self.get(grant, id), now()
+        lineage = lineage_of(file)
+        current = await self._records.lineages.get(file.project, lineage)
+        if current.id == id:
+            return file
+        place = {"folder": current.folder, "name": current.name, "lineage": lineage}
+        fresh = place | {"headed_at": at, "updated_at": at}
+        return await self._changed(
+            grant, id, lambda: self._records.files.change(id, lambda old: old.model_copy(update=fresh), at)
+        )
 
     async def scan(self, grant: Grant, id: str) -> Verdict:
         """Look for viruses in a file and note with it what was found, as the node `scan` does.
@@ -238,6 +252,8 @@ class Files:
             region=source.region,
             store=wish.store,
             private=source.private if wish.private is None else wish.private,
+            published=source.published,
+            description=source.description,
             storage=storage,
         )
 

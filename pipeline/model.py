@@ -217,6 +217,10 @@ class Intake(PictureLimits):
     hook: Hook | None = None
     store: bool | None = Field(default=None, description="None follows the project's auto_store.")
     private: bool = False
+    published: bool = True
+    description: str = ""
+    lineage: str | None = Field(default=None, description="The lineage it is to be the newest version of.")
+    version: int = Field(default=1, ge=1)
     types: tuple[str, ...] = Field(default=("*/*",), description="What a route or a flow accepts, beside the project.")
     max_size: int | None = Field(default=None, description="A route's or a flow's own limit, bytes.")
     min_size: int | None = Field(default=None, ge=0, description="Fewest bytes.")
@@ -318,6 +322,15 @@ class File(Noun):
     region: Region | None = None
     source: str | None = Field(default=None, description="The URL it was fetched from.")
     private: bool = False
+    published: bool = Field(default=True, description="False, it is delivered to nobody, however private.")
+    description: str = Field(default="", description="Free text.")
+    lineage: str | None = Field(
+        default=None, description="24 hex digits that it shares with what it replaced; None for one that replaced none."
+    )
+    version: int = Field(default=1, ge=1, description="Which of its lineage it is, from 1.")
+    headed_at: datetime | None = Field(
+        default=None, description="When it became the current one of its lineage again, if it did."
+    )
     created_at: datetime = Field(default_factory=now)
     updated_at: datetime | None = Field(default=None, description="When something beside its bytes was changed last.")
     stored_at: datetime | None = Field(default=None, description="None until kept; such a file expires.")
@@ -343,7 +356,21 @@ class Edit(Noun):
     metadata: Mapping[str, str] | None = Field(default=None, description="This and nothing else.")
     merge_metadata: Mapping[str, str | None] = Field(default={}, description="Key by key; None removes one.")
     private: bool | None = None
+    published: bool | None = None
+    description: str | None = None
     region: Region | None = Field(default=None, description="Given as None it is removed.")
+
+
+class Sheet(Noun):
+    """A small document that a dialect keeps for a project, such as the definition of a field or of a transformation."""
+
+    id: str
+    project: str
+    kind: str = Field(description="`<dialect>.<what>`.")
+    name: str | None = Field(default=None, description="One among those of its kind.")
+    body: Mapping[str, Any] = {}
+    created_at: datetime = Field(default_factory=now)
+    updated_at: datetime = Field(default_factory=now)
 
 
 class Group(Noun):

@@ -19,6 +19,7 @@ from pipeline.records.files import Files
 from pipeline.records.groups import Groups
 from pipeline.records.holds import Holds
 from pipeline.records.letters import Letters
+from pipeline.records.lineages import Lineages
 from pipeline.records.notes import Notes
 from pipeline.records.outgoing import Outgoing
 from pipeline.records.queue import Queues
@@ -28,6 +29,7 @@ from pipeline.records.retention import Retention
 from pipeline.records.runs import Runs
 from pipeline.records.schedules import Schedules
 from pipeline.records.series import Series
+from pipeline.records.sheets import Sheets
 from pipeline.records.sweeps import Sweeps
 from pipeline.records.tokens import Tokens
 from pipeline.records.trails import Trails
@@ -67,6 +69,8 @@ class Records:
         self.sweeps = Sweeps(client, prefix, event_cap)
         self.removals = Removals(client, prefix, event_cap)
         self.notes = Notes(client, prefix, event_cap)
+        self.lineages = Lineages(client, prefix, event_cap)
+        self.sheets = Sheets(client, prefix, event_cap)
         self.retention = Retention(client, prefix, event_cap)
 
     async def check(self) -> None:

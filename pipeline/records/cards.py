@@ -1,8 +1,9 @@
 """Where a file is found: its card, the indexes it stands in, and the sums it counts in.
 
-A card is what the server must know of a file to find it, sort it, and take it out again: name, size, content, storage
-and facets. A facet is something files can be asked for by (`tag:sale`, `in:shop/shoes`, `type:image/*`, `private`);
-each is an index in the order of creation. `CARDS_LUA` alone writes them, in the same step as the record.
+A card is what the server must know of a file to find it, sort it, and take it out again: name, path, size, content,
+storage, lineage and facets. A facet is something files can be asked for by (`tag:sale`, `in:shop/shoes`,
+`type:image/*`, `private`); each is an index in the order of creation. `CARDS_LUA` alone writes them, in the same step
+as the record.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import orjson
 
 from pipeline.labels import above, folded
 from pipeline.model import File
-from pipeline.records.base import BELOW_LUA
+from pipeline.records.base import BELOW_LUA, score
 
 CARDS_LUA = (
     BELOW_LUA
@@ -83,8 +84,24 @@ local function without(facets, others)
   return rest
 end
 
+-- Of those at one path the newest stands last.
+local function seat(card, id) return card.path .. '\\0' .. card.headed .. '\\0' .. id end
+
+local function seat_in(project, id, card)
+  redis.call('ZADD', P .. 'paths:' .. project, 0, seat(card, id))
+  if card.lineage then redis.call('ZADD', P .. 'lineage:' .. project .. ':' .. card.lineage, card.headed, id) end
+end
+
+local function unseat(project, id, card)
+  if not card.path then return end
+  redis.call('ZREM', P .. 'paths:' .. project, seat(card, id))
+  if card.lineage then redis.call('ZREM', P .. 'lineage:' .. project .. ':' .. card.lineage, id) end
+end
+
 local function shelve(project, id, created, text)
   local card = cjson.decode(text)
+  redis.call('ZADD', P .. 'ids:' .. project, 0, id)
+  seat_in(project, id, card)
   redis.call('HSET', P .. 'cards:' .. project, id, text)
   add_facets(project, id, created, card.facets)
   redis.call('ZADD', P .. 'names:' .. project, 0, card.name .. '\\0' .. id)
@@ -95,6 +112,8 @@ local function shelve(project, id, created, text)
 end
 
 local function unshelve(project, id, created, card)
+  redis.call('ZREM', P .. 'ids:' .. project, id)
+  unseat(project, id, card)
   redis.call('HDEL', P .. 'cards:' .. project, id)
   remove_facets(project, id, card.facets)
   redis.call('ZREM', P .. 'names:' .. project, card.name .. '\\0' .. id)
@@ -113,6 +132,9 @@ local function reshelve(project, id, created, text)
     return shelve(project, id, created, text)
   end
   redis.call('HSET', P .. 'cards:' .. project, id, text)
+  redis.call('ZADD', P .. 'ids:' .. project, 0, id)
+  unseat(project, id, old)
+  seat_in(project, id, new)
   add_facets(project, id, created, without(new.facets, old.facets))
   remove_facets(project, id, without(old.facets, new.facets))
   if old.name ~= new.name then
@@ -127,7 +149,14 @@ end
 def card_text(file: File) -> bytes:
     """The card of a file as it lies on record; equal files have equal ones."""
     card = {"name": folded(file.name), "size": file.size, "mime": file.mime, "sha256": file.sha256}
+    card |= {"path": path_of(file), "headed": f"{score(file.headed_at or file.created_at):016d}"}
+    card |= {"lineage": file.lineage} if file.lineage else {}
     return orjson.dumps(card | {"storage": file.storage, "facets": facets_of(file)})
+
+
+def path_of(file: File) -> str:
+    """Its folder and name."""
+    return f"{file.folder}/{file.name}" if file.folder else file.name
 
 
 def facets_of(file: File) -> Sequence[str]:

@@ -13,7 +13,7 @@ from pipeline.records.base import DUE_LUA, Argument, score
 from pipeline.records.cards import CARDS_LUA, card_text
 from pipeline.records.finding import Finding
 
-CHANGED = ("name", "folder", "tags", "metadata", "private", "region")
+CHANGED = ("name", "folder", "tags", "metadata", "private", "published", "description", "region")
 """What of a file can be changed, beside whether it is stored."""
 
 FILES_LUA = (

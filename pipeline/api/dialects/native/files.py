@@ -259,16 +259,26 @@ async def content(call: Call) -> web.StreamResponse:
     file = await call.core.records.files.get(call.id(FileNotFound))
     if file.project in call.core.settings.projects:
         call.request[PROJECT] = call.core.settings.projects[file.project]
-    if file.private:
-        check_visitor(call, file.project, content_path(file.id), query)
+    check_visitor(call, [file], content_path(file.id), query)
     return await send(call.request, file, call.core.storages[file.storage], download=query.download)
 
 
-def check_visitor(call: Call, project: str, path: str, query: ContentQuery) -> None:
-    """What is private opens to a signature of its path, or to a key of its own project."""
-    if call.visitor is not None and call.visitor.project.id == project and not call.visitor.public:
-        return
-    call.access.check_signature(project, path, query.expires or "", query.signature or "")
+def check_visitor(call: Call, files: Iterable[File], path: str, query: ContentQuery) -> None:
+    """What is private opens to a signature of its path, what is not published to nobody; both to a key of its project.
+
+    Raises `FileNotFound`, or what is wrong with the signature.
+    """
+    for file in files:
+        if _is_owner(call, file.project):
+            continue
+        if not file.published:
+            raise FileNotFound(id=file.id)
+        if file.private:
+            call.access.check_signature(file.project, path, query.expires or "", query.signature or "")
+
+
+def _is_owner(call: Call, project: str) -> bool:
+    return call.visitor is not None and call.visitor.project.id == project and not call.visitor.public
 
 
 async def owned(call: Call, file_id: str) -> File:

@@ -43,6 +43,8 @@ class EditAsk(Ask):
     remove_tags: tuple[Label, ...] = ()
     metadata: Mapping[str, str | None] | None = Field(default=None, description="Key by key; null removes one.")
     private: bool | None = None
+    published: bool | None = Field(default=None, description="False, it is delivered to nobody without an API key.")
+    description: str | None = Field(default=None, max_length=LABEL_LENGTH)
     region: Region | None = Field(default=None, description="Null removes it.")
 
     def edit(self) -> Edit:

@@ -94,8 +94,7 @@ async def delete(call: Call) -> web.Response:
 async def member(call: Call) -> web.StreamResponse:
     query, group = call.query(ContentQuery), await _known(call)
     file = await call.core.groups.member(group, _number(call.place("number")))
-    if file.private:
-        check_visitor(call, group.project, call.request.path, query)
+    check_visitor(call, [file], call.request.path, query)
     return await send(call.request, file, call.core.storages[file.storage], download=query.download)
 
 
@@ -103,8 +102,7 @@ async def archive(call: Call) -> web.StreamResponse:
     query, group = call.query(ArchiveQuery), await _known(call)
     form = _form(call.place("form"))
     files = await call.core.groups.whole(group)
-    if any(file.private for file in files):
-        check_visitor(call, group.project, _archive_path(group, form), query)
+    check_visitor(call, files, _archive_path(group, form), query)
     return await send_archive(call, group, form, files, query.name)
 
 

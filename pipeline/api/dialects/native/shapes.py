@@ -83,6 +83,11 @@ class FileShape(Shape):
     region: Region | None = Field(description="The part of the picture that matters, pixels.")
     source: str | None = Field(description="The URL it was fetched from.")
     private: bool
+    published: bool = Field(description="False, it is delivered to those with an API key only.")
+    description: str
+    lineage: str | None = Field(description="What it shares with the files it replaced under the same path.")
+    version: int = Field(description="Which of its lineage it is.")
+    headed_at: datetime | None = Field(description="When it was made the current one of its lineage again.")
     created_at: datetime
     updated_at: datetime | None = Field(description="When something beside its bytes was changed last.")
     stored_at: datetime | None = Field(description="None until it is kept for good.")

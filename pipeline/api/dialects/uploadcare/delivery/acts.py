@@ -56,7 +56,7 @@ async def group(call: Call) -> web.StreamResponse:
     if tail.strip("/"):
         raise RouteNotFound
     files = await call.core.groups.files(known)
-    if any(one and one.private for one in files):
+    if any(one and (one.private or not one.published) for one in files):
         return plain(group_head(call.base_url, known))
     return plain(group_info(call.base_url, known, files))
 
@@ -111,7 +111,7 @@ def _enter(call: Call, project: str, missing: Exception) -> None:
 
 
 def _public(found: File) -> File:
-    if found.private:
+    if found.private or not found.published:
         raise FileNotFound(id=found.id)
     return found
 
@@ -161,7 +161,7 @@ async def _overlays(call: Call, draft: Draft, project: str) -> Mapping[str, File
     found: dict[str, File] = {}
     ids = list(draft.overlays.values())
     for name, one in zip(draft.overlays, await call.core.records.files.get_many(ids), strict=True):
-        if one is None or one.project != project or one.private:
+        if one is None or one.project != project or one.private or not one.published:
             raise RequestInvalid(reason=f"`overlay`: there is no file {draft.overlays[name]}.")
         making.check_picture(one)
         found[name] = one
