@@ -72,6 +72,12 @@ FaceModel = Annotated[Path, AfterValidator(_face_model)]
 Storages = Annotated[Mapping[str, str], AfterValidator(_absolute_urls)]
 
 
+HostName = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$")]
+HostPlace = Annotated[
+    str, Field(pattern=r"^(uploadcare|(tus|imagekit|uploadkit|ittybit|uploadista)(/[A-Za-z0-9._-]{1,64}){0,4})$")
+]
+
+
 class Settings(BaseSettings):
     """Everything that can be set, with its default."""
 
@@ -90,6 +96,11 @@ class Settings(BaseSettings):
         default=None,
         pattern=r"^https?://[^/?#\s]+[^?#\s]*$",
         description="Address under which the world reaches this server; left out, http://<host>:<port>.",
+    )
+    hosts: Mapping[HostName, HostPlace] = Field(
+        default={},
+        description="Host name -> the dialect at its root, such as `up.example.com: imagekit`; `imagekit/ik` is a part "
+        "of it.",
     )
     demo_widget: Folder | None = Field(
         default=None,

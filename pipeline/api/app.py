@@ -29,7 +29,7 @@ from pipeline.api.dialects import ENDPOINTS as DIALECTS
 from pipeline.api.endpoint import ID, PROJECT, Call, Endpoint, plain
 from pipeline.api.metrics import Metrics, labels_of
 from pipeline.api.problems import ProblemDocument, refusal
-from pipeline.api.server import LIMITS, Runner
+from pipeline.api.server import HOSTS, LIMITS, Runner
 from pipeline.api.shelf import SHELF, Shelf
 from pipeline.api.sse import Streams
 from pipeline.api.voices import OURS, VOICE, Voice
@@ -137,6 +137,7 @@ def create_app(core: Core) -> web.Application:
     app.cleanup_ctx.append(gate.counting)
     app[GATE] = gate
     app[SHELF] = gate.shelf
+    app[HOSTS] = dict(core.settings.hosts)
     if core.settings.accel_redirect:
         app[ACCEL] = core.settings.accel_redirect
     return app

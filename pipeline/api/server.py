@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any
 from uuid import uuid4
 
@@ -10,6 +11,7 @@ from aiohttp import StreamReader, web
 from aiohttp.http import HttpRequestParser
 
 from pipeline.api.brisk import Brisk
+from pipeline.api.hosts import bound
 from pipeline.api.problems import broken_request
 from pipeline.api.shelf import SHELF, Shelf
 from pipeline.api.taps import Tap
@@ -130,6 +132,10 @@ class Server(web.Server):
         return Connection(self, loop=asyncio.get_running_loop(), **self._kwargs)
 
 
+HOSTS: web.AppKey[Mapping[str, str]] = web.AppKey("hosts")
+"""Which dialect is at the root of which host name."""
+
+
 class Runner(web.AppRunner):
     """Runs an application behind our `Server`."""
 
@@ -139,7 +145,7 @@ class Runner(web.AppRunner):
         made = await super()._make_server()
         server = Server(
             made.request_handler,
-            request_factory=made.request_factory,
+            request_factory=bound(self.app.get(HOSTS, {}), made.request_factory),
             handler_cancellation=made.handler_cancellation,
             **made._kwargs,
         )
