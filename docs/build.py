@@ -11,7 +11,9 @@ from typing import Any
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
+from docs.dialects.imagekit import page as imagekit_page  # noqa: E402
 from docs.dialects.uploadcare import page as uploadcare_page  # noqa: E402
+from docs.dialects.uploadkit import page as uploadkit_page  # noqa: E402
 from pipeline.api.app import document  # noqa: E402
 from pipeline.describe import node_types  # noqa: E402
 from pipeline.errors import every_error  # noqa: E402
@@ -34,7 +36,9 @@ def generated() -> dict[str, str]:
         "flows/flow.schema.json": json.dumps(flow_schema(), indent=2) + "\n",
         "docs/nodes.md": nodes_page(),
         "docs/api.md": api_page(),
+        "docs/dialects/imagekit.md": imagekit_page(),
         "docs/dialects/uploadcare.md": uploadcare_page(),
+        "docs/dialects/uploadkit.md": uploadkit_page(),
     }
 
 

@@ -41,6 +41,8 @@ class Made:
     path: str
     storage: str | None = None
     media_type: str | None = None
+    folder: str = ""
+    """Where it is filed."""
 
 
 @dataclass(frozen=True)

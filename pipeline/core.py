@@ -42,6 +42,7 @@ from pipeline.uploads import (
     Opening,
     Parts,
     Progress,
+    Ranging,
     Tickets,
     Uploads,
     Vetting,
@@ -70,6 +71,7 @@ class Core:
     uploads: Uploads
     fetching: Fetching
     growing: Growing
+    ranging: Ranging
     parts: Parts
     tickets: Tickets
     files: Files
@@ -260,6 +262,15 @@ async def _build(
         uploads=uploads,
         fetching=fetching,
         growing=growing,
+        ranging=Ranging(
+            records=records,
+            opening=opening,
+            holds=holds,
+            uploads=uploads,
+            growing=growing,
+            cleaning=cleaning,
+            lasts=settings.upload_expiry,
+        ),
         parts=parts,
         tickets=Tickets(records, seals, cleaning),
         files=files,

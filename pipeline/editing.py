@@ -23,6 +23,8 @@ def edited(edit: Edit, at: datetime, rule: TagRule = PLAIN) -> Callable[[File], 
 
     def act(file: File) -> File:
         fields = fixed | {"tags": _tags(edit, file, rule), "metadata": _metadata(edit, file)}
+        if edit.facts:
+            fields["facts"] = {**file.facts, **edit.facts}
         if "region" in edit.model_fields_set:
             fields["region"] = fitting(edit.region, file)
         changed = file.model_copy(update=fields)

@@ -208,6 +208,20 @@ class PieceInvalid(SafelightError):
     code, status, sentence = "PIECE_INVALID", 400, "The upload {id} cannot be joined with others: {reason}."
 
 
+class StretchInvalid(SafelightError):
+    code, status = "STRETCH_INVALID", 400
+    sentence = "A file of {total} bytes has no {length} bytes from {start} on."
+
+
+class StretchesTooMany(SafelightError):
+    code, status, sentence = "STRETCHES_TOO_MANY", 400, "A file may come in {most} stretches at most; send larger ones."
+
+
+class StretchesMissing(SafelightError):
+    code, status = "STRETCHES_MISSING", 409
+    sentence = "Bytes are missing: of {total} there are {reach} without a gap."
+
+
 class UploadJoined(SafelightError):
     code, status, sentence = "UPLOAD_JOINED", 403, "The upload {id} takes no bytes: it was joined of others."
 

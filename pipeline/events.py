@@ -172,6 +172,15 @@ class EventLog:
         entries = await self._client.xrange(self._stream(project, subject), min=start, count=limit)
         return [event_of(project, entry) for entry in entries]
 
+    async def recent(self, project: str, before_id: str | None = None, limit: int = 100) -> list[Event]:
+        """At most `limit` events of a project before `before_id`, or up to now, the newest first.
+
+        Raises `CursorInvalid`.
+        """
+        end = f"({position(before_id)}" if before_id else "+"
+        entries = await self._client.xrevrange(self._stream(project, None), max=end, count=limit)
+        return [event_of(project, entry) for entry in entries]
+
     async def follow(
         self, project: str, subject: str | None = None, from_id: str | None = None, idle: float = 15
     ) -> AsyncGenerator[Event | None, None]:

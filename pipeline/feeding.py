@@ -58,7 +58,8 @@ class Feeding:
         """Begin what a waiting run still waits for; what has begun is left alone."""
         intake = _intake(flow, run.metadata)
         for id, remote in awaited(run).items():
-            await self._fetching.begin(grant, remote.url, intake, remote.name, run=run.id, id=id)
+            claimed = intake.model_copy(update=dict(remote.claims))
+            await self._fetching.begin(grant, remote.url, claimed, remote.name, run=run.id, id=id)
 
     async def feed(self, fetch: Fetch) -> None:
         """Give a file that came to the run that waits for it; one that did not come fails the run."""

@@ -41,6 +41,9 @@ class Copying:
     private: bool | None = None
     metadata: Mapping[str, str] | None = None
     tags: Sequence[str] | None = None
+    lineage: str | None = None
+    """The lineage it is to be the newest version of; None begins one."""
+    version: int = 1
 
 
 @dataclass(frozen=True)
@@ -122,6 +125,24 @@ class Files:
         return await self._changed(
             grant, id, lambda: self._records.files.change(id, lambda old: old.model_copy(update=fresh), at)
         )
+
+    async def join(self, grant: Grant, id: str, lineage: str) -> File:
+        """Make a file the newest version of another lineage, under the path of that; raises `FileNotFound`."""
+        file, at = await self.get(grant, id), now()
+        versions = await self._records.lineages.versions(file.project, lineage)
+        if not versions:
+            raise FileNotFound(id=lineage)
+        place = {"folder": versions[-1].folder, "name": versions[-1].name, "lineage": lineage}
+        fresh = place | {"version": 1 + max(one.version for one in versions), "headed_at": at, "updated_at": at}
+        return await self._changed(
+            grant, id, lambda: self._records.files.change(id, lambda old: old.model_copy(update=fresh), at)
+        )
+
+    async def redraw(self, grant: Grant, id: str) -> None:
+        """Have everything that was made of a file made anew when it is asked for next; raises `FileNotFound`."""
+        await self.get(grant, id)
+        await self.drop_derivatives(id)
+        await self._records.changes.call_out(id)
 
     async def scan(self, grant: Grant, id: str) -> Verdict:
         """Look for viruses in a file and note with it what was found, as the node `scan` does.
@@ -254,6 +275,8 @@ class Files:
             private=source.private if wish.private is None else wish.private,
             published=source.published,
             description=source.description,
+            lineage=wish.lineage,
+            version=wish.version,
             storage=storage,
         )
 

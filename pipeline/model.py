@@ -90,13 +90,21 @@ class Route(PictureLimits):
 
 
 HookEvent = Literal[
-    "file.uploaded", "file.stored", "file.updated", "file.deleted", "file.infected", "run.completed", "run.failed"
+    "file.uploaded",
+    "file.stored",
+    "file.updated",
+    "file.deleted",
+    "file.infected",
+    "derivative.made",
+    "derivative.failed",
+    "run.completed",
+    "run.failed",
 ]
 HOOK_EVENTS: tuple[HookEvent, ...] = get_args(HookEvent)
 """What webhooks tell of."""
 
 
-HookDialect = Literal["native", "uploadcare"]
+HookDialect = Literal["native", "uploadcare", "imagekit", "uploadkit", "ittybit"]
 """Whose words webhooks are told in."""
 Base64Secret = Annotated[str, Field(pattern=r"^(whsec_)?[A-Za-z0-9+/]{4,}={0,2}$")]
 
@@ -151,6 +159,13 @@ class Project(Noun):
         default={}, description="Uploadcare's conversions, `document/pdf` or all of `video` -> the flow that does them."
     )
     addons: Mapping[str, str] = Field(default={}, description="Uploadcare's add-ons, `remove_bg` -> flow.")
+    transformations: Mapping[str, str] = Field(
+        default={}, description="ImageKit's named transformations, `thumb` -> `w-200,h-200`."
+    )
+    kinds: Mapping[str, str] = Field(
+        default={}, description="Ittybit's kinds of task that are done by flows of yours, `description` -> flow."
+    )
+    extensions: Mapping[str, str] = Field(default={}, description="ImageKit's extensions, `remove-bg` -> flow.")
     webhooks: tuple[WebhookTarget, ...] = ()
     webhook_secret: Base64Secret | tuple[Base64Secret, ...] | None = Field(
         default=None, repr=False, description="Signs what goes to webhooks of routes, flows and requests."
@@ -220,6 +235,8 @@ class Intake(PictureLimits):
     published: bool = True
     description: str = ""
     lineage: str | None = Field(default=None, description="The lineage it is to be the newest version of.")
+    root: str | None = Field(default=None, description="What it is put with.")
+    facts: Mapping[str, Any] = Field(default_factory=dict, description="What is known of it beforehand.")
     version: int = Field(default=1, ge=1)
     types: tuple[str, ...] = Field(default=("*/*",), description="What a route or a flow accepts, beside the project.")
     max_size: int | None = Field(default=None, description="A route's or a flow's own limit, bytes.")
@@ -270,6 +287,9 @@ class Fetch(Noun):
     save: bool = Field(default=False, description="Whether its URL is remembered, so that it need not be got again.")
     reuse: bool = Field(default=False, description="Whether a stored file with the same bytes is taken in its place.")
     run: str | None = Field(default=None, description="The run that waits for it.")
+    promise: str | None = Field(
+        default=None, description="The id that its file has unless a try broke off, told before there is one."
+    )
     status: FetchStatus = "waiting"
     done: int = Field(default=0, description="Bytes that have come.")
     total: int | None = Field(default=None, description="Bytes that are to come, when that is known.")
@@ -328,6 +348,10 @@ class File(Noun):
         default=None, description="24 hex digits that it shares with what it replaced; None for one that replaced none."
     )
     version: int = Field(default=1, ge=1, description="Which of its lineage it is, from 1.")
+    root: str | None = Field(
+        default=None, description="The id of the file it was made of, at the very beginning, or of what it is put with."
+    )
+    node: str | None = Field(default=None, description="The node of its run that made it, for outputs.")
     headed_at: datetime | None = Field(
         default=None, description="When it became the current one of its lineage again, if it did."
     )
@@ -359,6 +383,7 @@ class Edit(Noun):
     published: bool | None = None
     description: str | None = None
     region: Region | None = Field(default=None, description="Given as None it is removed.")
+    facts: Mapping[str, Any] = Field(default={}, description="Over those of the same names.")
 
 
 class Sheet(Noun):
@@ -463,6 +488,20 @@ class Remote(Noun):
 
     url: str
     name: str | None = None
+    claims: Mapping[str, Any] = Field(default={}, description="What else is claimed of it, as an `Intake` has it.")
+
+
+class Order(Noun):
+    """A flow that is started for every file that is stored from now on, as `on_upload` of the settings is."""
+
+    flow: str
+    version: str
+    active: bool = True
+    inputs: Mapping[str, tuple[str | Remote, ...]] = Field(
+        default={}, description="What its other inputs get; the first gets the file."
+    )
+    hooks: tuple[Hook, ...] = ()
+    marks: Mapping[str, str] = {}
 
 
 class Run(Noun):
@@ -486,6 +525,8 @@ class Run(Noun):
     params: Mapping[str, Any] = {}
     metadata: Mapping[str, str] = {}
     hook: Hook | None = None
+    hooks: tuple[Hook, ...] = Field(default=(), description="Further ones.")
+    marks: Mapping[str, str] = Field(default={}, description="What its dialect answers with later.")
     promise: str | None = Field(default=None, description="The id that its first output has, told before there is one.")
     nodes: Mapping[str, NodeState] = {}
     outputs: tuple[Output, ...] = ()
@@ -646,6 +687,7 @@ class FileQuery(Noun):
 
     tags: tuple[str, ...] = Field(default=(), description="Every one of them.")
     any_tags: tuple[str, ...] = Field(default=(), description="At least one of them.")
+    any_words: tuple[str, ...] = Field(default=(), description="At least one of them, as a tag or found by a flow.")
     folder: str | None = Field(default=None, description="Just this folder, empty for the root.")
     below: str | None = Field(default=None, description="This folder and all in it.")
     types: tuple[str, ...] = Field(default=(), description="One of them; `image/*` is every picture.")
@@ -659,6 +701,8 @@ class FileQuery(Noun):
     stored: bool | None = None
     private: bool | None = None
     made: bool | None = Field(default=None, description="Whether a run made it.")
+    root: str | None = Field(default=None, description="What it was made of or is put with.")
+    rooted: bool | None = Field(default=None, description="Whether it was made of another file or is put with one.")
     metadata: Mapping[str, str] = {}
     sha256: str | None = None
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -32,11 +32,27 @@ from pipeline.flows import FlowRegistry
 from pipeline.graph.flow import Flow
 from pipeline.jobs import run_slip
 from pipeline.letters import DeadLetters
-from pipeline.model import ENDED, Checkpoint, File, Grant, NodeState, Page, Queue, Run, RunStatus, new_id, now
+from pipeline.model import (
+    ENDED,
+    Checkpoint,
+    File,
+    Grant,
+    Hook,
+    NodeState,
+    Order,
+    Page,
+    Queue,
+    Run,
+    RunStatus,
+    new_id,
+    now,
+)
 from pipeline.records import Records
 from pipeline.storage.base import Storage
 from pipeline.stored import delete_bytes
 
+ORDERS = "on_upload"
+"""The kind of the sheets that hold an `Order` as `order`, and whatever else their dialect keeps with it."""
 STRANDED_AFTER = timedelta(seconds=30)
 RECOVER_BATCH = 500
 PURGE_BATCH = 200
@@ -86,12 +102,15 @@ class Runs:
         id: str | None = None,
         trace: str | None = None,
         promise: str | None = None,
+        hooks: Sequence[Hook] = (),
+        marks: Mapping[str, str] | None = None,
     ) -> Run:
         """Start a flow on files, given by their ids for each input node; without `version`, the active one.
 
         Files given by URL are fetched first, while the run is `waiting`; one that cannot be had fails it. With `id`
         the run gets it, and a second start with the same id starts nothing. `trace` is the traceparent that its spans
-        continue. The first output has the id `promise`, if there is one.
+        continue. The first output has the id `promise`, if there is one. `hooks` are told
+        how it ends, and `marks` are kept with it.
 
         Raises `FlowNotFound`, `FlowVersionNotFound`, `FlowPaused`, `InputUnknown`, `InputMissing`, `FileNotFound`,
         `TypeNotAllowed`, `FileTooLarge`, `ImageTooLarge`, `ParamsInvalid`, `UrlInvalid`, `AddressRefused`
@@ -107,6 +126,8 @@ class Runs:
             id=id or new_id(),
             trace=trace,
             promise=promise,
+            hooks=tuple(hooks),
+            marks=marks or {},
             project=grant.project.id,
             flow=flow.id,
             version=flow.version,
@@ -228,14 +249,36 @@ class Runs:
         stranded = await self._records.runs.stranded(now() - STRANDED_AFTER, RECOVER_BATCH)
         return sum([await self._enqueue(run) for run in stranded])
 
-    async def start_stored(self, grant: Grant, file: File) -> None:
-        """Start the project's `on_upload` flows for a file that was stored; one that refuses it is only logged."""
+    async def start_stored(self, grant: Grant, file: File, *, ordered: bool = True) -> None:
+        """Start the project's `on_upload` flows for a file that was stored; one that refuses it is only logged.
+
+        Those that were ordered over an API too, unless it is known that none was; what is put with something that was
+        there before starts none of them.
+        """
         for flow_id in grant.project.on_upload:
-            try:
+            with _refusals_logged(flow_id, file):
                 flow = await self.flow(flow_id)
                 await self.start(grant, flow_id, {next(iter(flow.inputs)): [file.id]}, metadata=file.metadata)
-            except SafelightError as error:
-                log.warning("on_upload_refused", flow=flow_id, file=file.id, code=error.code, reason=error.message)
+        if not ordered or file.root is not None:
+            return
+        for sheet in await self._records.sheets.every(grant.project.id, ORDERS):
+            order = Order.model_validate(sheet.body["order"])
+            if order.active:
+                with _refusals_logged(order.flow, file):
+                    await self._obey(grant, order, file)
+
+    async def _obey(self, grant: Grant, order: Order, file: File) -> None:
+        flow = await self.flow(order.flow, order.version)
+        inputs = {next(iter(flow.inputs)): [file.id], **order.inputs}
+        await self.start(
+            grant,
+            order.flow,
+            inputs,
+            metadata=file.metadata,
+            version=order.version,
+            hooks=order.hooks,
+            marks=order.marks,
+        )
 
     async def _files(
         self, grant: Grant, inputs: Mapping[str, Sequence[str]], apart: Container[str] = ()
@@ -269,6 +312,14 @@ class Runs:
             await delete_bytes(self._storages[file.storage], file.key)
         except SafelightError as error:
             log.warning("output_left_behind", file=file.id, key=file.key, code=error.code)
+
+
+@contextlib.contextmanager
+def _refusals_logged(flow: str, file: File) -> Iterator[None]:
+    try:
+        yield
+    except SafelightError as error:
+        log.warning("on_upload_refused", flow=flow, file=file.id, code=error.code, reason=error.message)
 
 
 def check_inputs(flow: Flow, inputs: Mapping[str, Sequence[Given]]) -> None:

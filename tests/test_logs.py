@@ -17,10 +17,10 @@ from pipeline.logs import configure_logs
 @pytest.fixture(autouse=True)
 def restored() -> Iterator[None]:
     root = logging.getLogger()
-    handlers, level = root.handlers, root.level
+    handlers, level, config = root.handlers, root.level, structlog.get_config()
     yield
     root.handlers, root.level = handlers, level
-    structlog.reset_defaults()
+    structlog.configure(**config)
 
 
 def lines(stream: io.StringIO) -> list[dict[str, Any]]:

@@ -18,7 +18,7 @@ from arq import Retry
 from pipeline.artifacts import About, Made
 from pipeline.calls import Call, Reply
 from pipeline.core import Core
-from pipeline.delivery import SOURCE, Order
+from pipeline.delivery import SOURCE, Order, ahead
 from pipeline.delivery.faults import FINAL, PASSING, POISON, spelt
 from pipeline.delivery.recipe import FLOW
 from pipeline.errors import (
@@ -69,22 +69,53 @@ class Derivatives:
             except RecordsUnavailable as fault:
                 raise Retry(defer=AWAY) from fault
 
+    async def derive_ahead(
+        self, context: Mapping[str, Any], told: Mapping[str, Any], telling: Mapping[str, Any]
+    ) -> None:
+        """Make what the order says, unless it is there, and log an event of what came of it."""
+        order = Order.model_validate(told)
+        file = order.files[SOURCE]
+        with structlog.contextvars.bound_contextvars(derivative=order.key):
+            try:
+                found = await self._known(order) or await self._made(order, context["job_try"])
+                event = (
+                    ahead.failed(file, found.code, found.message, telling)
+                    if isinstance(found, SafelightError)
+                    else ahead.made(file, found, telling)
+                )
+                await self._core.events.append(event)
+            except RecordsUnavailable as fault:
+                raise Retry(defer=AWAY) from fault
+
     async def give_up(self, told: Mapping[str, Any], deaths: Sequence[Death]) -> None:
         """Tell those who wait that workers died over it."""
         fault = spelt(DerivativePoisoned(times=len(deaths)))
         await self._core.records.derivatives.fail(told["key"], fault, POISON)
 
-    async def _made(self, order: Order, tries: int) -> None:
+    async def give_up_ahead(self, told: Mapping[str, Any], telling: Mapping[str, Any], deaths: Sequence[Death]) -> None:
+        """The same, and log it."""
+        await self.give_up(told, deaths)
+        fault, file = DerivativePoisoned(times=len(deaths)), Order.model_validate(told).files[SOURCE]
+        await self._core.events.append(ahead.failed(file, fault.code, fault.message, telling))
+
+    async def _known(self, order: Order) -> Derivative | None:
+        listed = await self._core.records.derivatives.of(order.files[SOURCE].id)
+        return next((one for one in listed if one.key == order.key), None)
+
+    async def _made(self, order: Order, tries: int) -> Derivative | SafelightError:
+        """What was made, or why nothing can be; raises `Retry` for what may be better in a moment."""
         attempt = Attempt(self._core, Seat(self._sandbox, self._seats), order)
         try:
-            await attempt.work()
+            return await attempt.work()
         except RecordsUnavailable:
             raise
         except SafelightError as error:
             await self._failed(order, error, tries)
+            return error
         except Exception:
             log.exception("derivative_fault")
             await self._failed(order, Internal(), tries)
+            return Internal()
         finally:
             await asyncio.shield(attempt.leave())
 
@@ -107,7 +138,7 @@ class Attempt:
         self._order = order
         self._tools = DeliveryTools(core, order, cast(Sandbox, seat))
 
-    async def work(self) -> None:
+    async def work(self) -> Derivative:
         """Make it and list it; one whose file is gone meanwhile goes too."""
         order, file = self._order, self._order.files[SOURCE]
         outcome = await self._executed(made_flow(FLOW, order.document))
@@ -116,6 +147,7 @@ class Attempt:
         if not await self._core.records.derivatives.add(file.id, derivative):
             await self._core.storages[file.storage].delete(order.key)
             raise FileNotFound(id=file.id)
+        return derivative
 
     async def leave(self) -> None:
         """Wipe the folder."""
@@ -138,6 +170,7 @@ class Attempt:
                     cast(Sandbox, self._seat),
                     timeout=settings.flow_timeout,
                     node_timeout=settings.node_timeout,
+                    flows=self._core.flows.get,
                 )
         except TimeoutError as fault:
             raise RunTimeout(seconds=f"{settings.flow_timeout:g}") from fault
@@ -195,7 +228,11 @@ class DeliveryTools(WorkerTools):
         )
 
     async def send(self, call: Call) -> Reply:
-        raise NodeInvalid(reason="what is made on the fly calls no servers")
+        """Call a server outside where a flow of the project's does; raises what `Outbound.send` does, `NodeInvalid`."""
+        nodes = self._order.document["nodes"].values()
+        if not any(node["type"] == "subflow" for node in nodes):
+            raise NodeInvalid(reason="what is made on the fly calls no servers but by flows of the project")
+        return await self.called(call, self._core.settings.projects[self._order.files[SOURCE].project], self.folder)
 
 
 def _unheard(node: str, state: NodeState) -> None:

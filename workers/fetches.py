@@ -191,7 +191,10 @@ class Attempt:
             named = intake.model_copy(update={"name": self._fetch.name or download.name, **claims})
             # One run at most follows a file.
             instead = self._double if self._fetch.reuse and not intake.follow else None
-            return await self._core.uploads.accept(self._grant, named, download, opened=self._opened, instead=instead)
+            promise = None if self._upload else self._fetch.promise  # what a lost try has begun may yet be heard of
+            return await self._core.uploads.accept(
+                self._grant, named, download, opened=self._opened, instead=instead, id=promise
+            )
 
     async def _opened(self, upload: Upload) -> None:
         self._upload = upload.id

@@ -21,7 +21,7 @@ import structlog
 from arq import Retry
 
 from pipeline.acts import ended
-from pipeline.artifacts import About, Made
+from pipeline.artifacts import About, Artifact, Made
 from pipeline.calls import Call, Reply
 from pipeline.core import Core
 from pipeline.errors import (
@@ -41,7 +41,6 @@ from pipeline.errors import (
 from pipeline.graph.execute import Outcome, execute
 from pipeline.graph.flow import Flow
 from pipeline.graph.flow import Retry as Policy
-from pipeline.graph.placeholders import reveal
 from pipeline.imaging.sandbox import Sandbox
 from pipeline.model import ENDED, File, LetterReason, NodeState, Output, Problem, Run, now
 from pipeline.records import Records
@@ -194,6 +193,7 @@ class Attempt:
             if id not in self._files:
                 raise FileNotFound(id=id)
         self._tools.private = any(file.private for file in self._files.values())
+        self._tools.first = next((self._files[id] for group in self._run.inputs.values() for id in group), None)
         return {name: [self._files[id] for id in group] for name, group in self._run.inputs.items()}
 
     async def _execution(self, flow: Flow, inputs: Mapping[str, Sequence[File]], limit: float) -> Outcome:
@@ -387,6 +387,8 @@ class RunTools(WorkerTools):
         self._folder = core.settings.data_dir / "tmp" / f"run-{run.id}-{run.attempt}-{id(self):x}"
         self.private = False
         """Whether outputs are private, because an input is."""
+        self.first: File | None = None
+        """The first of the inputs."""
         self.files: list[File] = []
         """What was saved so far."""
         self.stored = 0.0
@@ -448,9 +450,7 @@ class RunTools(WorkerTools):
 
     async def send(self, call: Call) -> Reply:
         """Call a server outside as the run's project may; raises what `Outbound.send` does, and `NodeInvalid`."""
-        project = self._core.settings.projects[self._run.project]
-        spoken = call.revealed(lambda text: reveal(text, project.secrets))
-        return await self._core.outbound.send(spoken, self._folder, private=project.allow_private_urls)
+        return await self.called(call, self._core.settings.projects[self._run.project], self._folder)
 
     async def discard(self) -> None:
         """Remove the bytes of everything saved, by this try or one before it, that no record names."""
@@ -498,11 +498,19 @@ class RunTools(WorkerTools):
             sha256=artifact.sha256,
             image=artifact.image,
             private=self.private,
+            folder=made.folder,
             created_at=at,
             stored_at=at,
             run=self._run.id,
             path=made.path,
+            node=artifact.node,
+            root=self._root(artifact),
         )
+
+    def _root(self, artifact: Artifact) -> str | None:
+        """What it was made of at the very beginning; of several, the first input of the run."""
+        origin = artifact.origin or self.first
+        return (origin.root or origin.id) if origin else None
 
     def _id(self, made: Made) -> str:
         """The same one at every try; that of the first output may have been told before."""

@@ -20,7 +20,7 @@ from arq.connections import ArqRedis
 
 from pipeline.acts import ended
 from pipeline.core import Core, open_core
-from pipeline.delivery import DERIVE
+from pipeline.delivery import AHEAD, DERIVE
 from pipeline.errors import RunPoisoned, SafelightError, SettingsInvalid, WorkerLost
 from pipeline.jobs import RUN_FLOW
 from pipeline.logs import configure_logs
@@ -161,6 +161,7 @@ class Worker:
             {
                 RUN_FLOW: Work(self._jobs.run_flow, self._give_up),
                 DERIVE: Work(self._derivatives.derive, self._derivatives.give_up),
+                AHEAD: Work(self._derivatives.derive_ahead, self._derivatives.give_up_ahead),
             },
             job_timeout=turns * longest,
             ahead=ahead,

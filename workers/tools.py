@@ -6,11 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+from pipeline.calls import Call, Reply
 from pipeline.core import Core
 from pipeline.graph.belongings import Belongings
+from pipeline.graph.placeholders import reveal
 from pipeline.imaging.header import facts_of
 from pipeline.imaging.sandbox import Sandbox
-from pipeline.model import ImageFacts
+from pipeline.model import ImageFacts, Project
 
 T = TypeVar("T")
 
@@ -33,6 +35,14 @@ class WorkerTools:
     async def apart(self, function: Callable[..., T], *arguments: Any) -> T:
         """What `function` returns in a sandbox child."""
         return await self._sandbox.call(function, *arguments, timeout=self._core.settings.flow_timeout)
+
+    async def called(self, call: Call, project: Project, folder: Path) -> Reply:
+        """What a server outside answers, called as a project may; raises what `Outbound.send` does, and `NodeInvalid`.
+
+        An answer that is kept lies in `folder`.
+        """
+        spoken = call.revealed(lambda text: reveal(text, project.secrets))
+        return await self._core.outbound.send(spoken, folder, private=project.allow_private_urls)
 
     async def measure(self, path: Path, mime: str) -> ImageFacts | None:
         """What a file is as a picture; raises `ImageUnreadable` and `ImageTooLarge`."""

@@ -28,7 +28,8 @@ EXPOSED = (
     "Location, Retry-After, ETag, Content-Range, Content-Disposition, Accept-Ranges, Upload-Offset, Upload-Length, "
     "Idempotency-Replayed, X-Request-Id, Tus-Resumable, Tus-Version, Tus-Extension, Tus-Max-Size, "
     "Tus-Checksum-Algorithm, Upload-Metadata, Upload-Defer-Length, Upload-Concat, Upload-Expires, Upload-Complete, "
-    "Upload-Limit, Safelight-File, Safelight-Url, Safelight-Run"
+    "Upload-Limit, Safelight-File, Safelight-Url, Safelight-Run, X-Ik-RequestId, X-RateLimit-Limit, "
+    "X-RateLimit-Reset, X-RateLimit-Interval"
 )
 PREFLIGHT_SECONDS = 7200
 

@@ -26,6 +26,7 @@ from pipeline.api.access import PASS, PREFLIGHT_SECONDS, Access, burning, pass_o
 from pipeline.api.bodies import refuse_encoding
 from pipeline.api.content import ACCEL
 from pipeline.api.dialects import ENDPOINTS as DIALECTS
+from pipeline.api.dialects import VOICES
 from pipeline.api.endpoint import ID, PROJECT, Call, Endpoint, plain
 from pipeline.api.metrics import Metrics, labels_of
 from pipeline.api.problems import ProblemDocument, refusal
@@ -43,6 +44,7 @@ from pipeline.errors import (
     RateExceeded,
     RecordsUnavailable,
     RequestInvalid,
+    RouteNotFound,
     SafelightError,
     SignatureExpired,
     SignatureInvalid,
@@ -310,7 +312,9 @@ GATE = web.AppKey("gate", Gate)
 def _told(request: web.Request, error: Exception) -> web.Response:
     """`error` as an answer; what is our own fault is logged with its cause."""
     request_id = request[ID]
-    voice: Voice = request.get(VOICE, OURS)
+    voice = request[VOICE] = request.get(VOICE) or _voice_of(request.path)
+    if isinstance(error, web.HTTPNotFound) and voice is not OURS:
+        return voice.told(request, RouteNotFound(), request_id)
     if isinstance(error, web.HTTPException):
         return refusal(error, request_id)
     if isinstance(error, SafelightError):
@@ -319,6 +323,11 @@ def _told(request: web.Request, error: Exception) -> web.Response:
         return voice.told(request, error, request_id)
     log.error("unexpected", exc_info=error)
     return voice.told(request, Internal(), request_id)
+
+
+def _voice_of(path: str) -> Voice:
+    """In whose words it is told that nothing is served at an address."""
+    return next((voice for start, voice in VOICES.items() if path.startswith(start)), OURS)
 
 
 def _cut(request: web.Request, error: Exception) -> None:

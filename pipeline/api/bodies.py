@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
-from typing import Self
+from typing import Protocol, Self
 
 from aiohttp import HttpVersion11, web
 from aiohttp.http_exceptions import HttpProcessingError
@@ -37,6 +37,7 @@ TEXT_LIMIT = 100
 STRAY_LIMIT = 64 * 1024
 """Bytes a form may carry outside of its parts."""
 JSON_LIMIT = 1024 * 1024
+LONGEST_BOUNDARY = 200
 SLOWEST = 256
 """Bytes a second that a body must keep up, over as long as one silence may last; what came before buys no more."""
 LARGE = 2 * PIECE
@@ -184,11 +185,52 @@ class Part:
             pass
 
 
+class Source(Protocol):
+    """Where the bytes of a form come from."""
+
+    received: int
+
+    async def read(self) -> bytes: ...
+
+
+class _Begun:
+    """A body of which the beginning was read already."""
+
+    def __init__(self, body: Source, begun: bytes) -> None:
+        self._body = body
+        self._begun = begun
+        self.received = body.received
+
+    async def read(self) -> bytes:
+        piece, self._begun = self._begun or await self._body.read(), b""
+        self.received = self._body.received
+        return piece
+
+
+async def form_of(request: web.Request, body: Source, most_texts: int = TEXT_LIMIT) -> Form:
+    """The form in a body, also where a page set its Content-Type by hand and so kept the boundary from being told.
+
+    It is then what the first line says behind `--` (RFC 2046, section 5.1.1). Raises `BodyEmpty` or `MultipartBroken`.
+    """
+    _, options = parse_options_header(request.headers.get("Content-Type", ""))
+    if options.get("boundary"):
+        return Form(request, body, most_texts)
+    begun = b""
+    while b"\r\n" not in begun and len(begun) <= LONGEST_BOUNDARY and (piece := await body.read()):
+        begun += piece
+    if not begun:
+        raise BodyEmpty
+    line, end, _ = begun.partition(b"\r\n")
+    if not end or not 2 < len(line) <= LONGEST_BOUNDARY or not line.startswith(b"--") or not line.isascii():
+        raise MultipartBroken(reason="its Content-Type has no usable boundary, nor has its first line")
+    return Form(request, _Begun(body, begun), most_texts, line[2:].decode().rstrip())
+
+
 class Form:
     """The parts of a multipart body in the order they arrive; read each before asking for the next."""
 
-    def __init__(self, request: web.Request, body: Body, most_texts: int = TEXT_LIMIT) -> None:
-        self._events = _Events(body, _boundary(request), PART_LIMIT - TEXT_LIMIT + most_texts)
+    def __init__(self, request: web.Request, body: Source, most_texts: int = TEXT_LIMIT, boundary: str = "") -> None:
+        self._events = _Events(body, boundary or _boundary(request), PART_LIMIT - TEXT_LIMIT + most_texts)
         self._most_texts = most_texts
         self._part: Part | None = None
         self._texts = 0
@@ -215,7 +257,7 @@ class Form:
 class _Events:
     """What the parser sees: a segment, its bytes, None at its end, and again; None after the last."""
 
-    def __init__(self, body: Body, boundary: str, most_parts: int) -> None:
+    def __init__(self, body: Source, boundary: str, most_parts: int) -> None:
         self._body = body
         self._most_parts = most_parts
         self._parts = 0
@@ -289,6 +331,6 @@ def _declared_size(segment: MultipartSegment) -> int | None:
 def _boundary(request: web.Request) -> str:
     _, options = parse_options_header(request.headers.get("Content-Type", ""))
     boundary: str | None = options.get("boundary")
-    if not boundary or len(boundary) > 200:
+    if not boundary or len(boundary) > LONGEST_BOUNDARY:
         raise MultipartBroken(reason="its Content-Type has no usable boundary")
     return boundary

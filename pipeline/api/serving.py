@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import inf
 
 from aiohttp import web
 
@@ -23,12 +24,37 @@ class Showing:
     name: str
     attachment: bool
     varies: bool = False
+    seconds: int | None = None
+    """For how long the address opens them; None for as long as the file is there."""
+    cache: str = PUBLIC_CACHE
+    """What caches may do."""
+    hints: tuple[str, ...] = ()
+    """Other headers that had a say; such an answer is not kept ready."""
+    queried: bool = False
+    """Whether the address, its query in it, is all that decides."""
+    until: float = inf
+    """When the address does not open them any more, Unix seconds."""
+    is_kept: bool = True
+    """Whether what it stands on is called out when it changes, so that it can be kept ready."""
+
+    @property
+    def control(self) -> str:
+        return self.cache if self.seconds is None else f"public, max-age={self.seconds}"
+
+    @property
+    def vary(self) -> str:
+        return ", ".join((*(("Accept",) if self.varies else ()), *self.hints))
+
+    @property
+    def lasts(self) -> bool:
+        """Whether the same request gets the same answer until something is called out."""
+        return self.is_kept and self.seconds is None and not self.hints
 
 
 class Serving:
     """Sends public bytes; it is made before anything is looked up that its answer stands on.
 
-    That are files and, by their ids, what is told `also`.
+    That are files and, by what is called out when they change, what is told `also`.
     """
 
     def __init__(self, call: Call, *also: str) -> None:
@@ -36,6 +62,10 @@ class Serving:
         self._also = also
         self._shelf = call.request.app[SHELF]
         self._since = self._shelf.now
+
+    def stands_on(self, *words: str) -> None:
+        """Have the answer forgotten when one of these is called out, also when it was since this was made."""
+        self._also += words
 
     async def again(self) -> web.StreamResponse | None:
         """The answer that was decided before for the same address, None when there was none."""
@@ -67,13 +97,15 @@ class Serving:
     ) -> web.StreamResponse:
         request, storage = self._call.request, self._call.core.storages[sent.storage]
         shown = disposition(showing.name, attachment=showing.attachment)
-        headers = content_headers(sent, shown, PUBLIC_CACHE)
-        if showing.varies:
-            headers["Vary"] = "Accept"
+        headers = content_headers(sent, shown, showing.control)
+        if showing.vary:
+            headers["Vary"] = showing.vary
         body: bytes | None = None
         if request.method == "GET" and ACCEL not in request.app:
             body = await self._at_hand(sent, storage) if sent.size <= LARGEST else None
-            self._shelf.keep(request, self._ready(sent, headers, project, files), self._since, showing.varies)
+            if showing.lasts:
+                ready = self._ready(sent, headers, project, files, showing.until)
+                self._shelf.keep(request, ready, self._since, showing.varies, showing.queried)
         return await send_bytes(request, sent, storage, dict(headers), body)
 
     async def _at_hand(self, sent: File | Derivative, storage: Storage) -> bytes:
@@ -86,7 +118,7 @@ class Serving:
         return body
 
     def _ready(
-        self, sent: File | Derivative, headers: dict[str, str], project: Project, files: Sequence[File]
+        self, sent: File | Derivative, headers: dict[str, str], project: Project, files: Sequence[File], until: float
     ) -> Ready:
         core = self._call.core
         path = core.storages[sent.storage].local_path(sent.key)
@@ -108,6 +140,7 @@ class Serving:
             files=(*self._also, *(file.id for file in files)),
             count=self._call.metrics.counting(*labels_of(self._call.request)),
             use=use,
+            until=until,
         )
 
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from email.utils import formatdate
+from math import inf
 from pathlib import Path
 from uuid import uuid4
 
@@ -64,6 +65,8 @@ class Ready:
     count: Count
     use: Callable[[], None]
     """Told once in a while that it is still asked for."""
+    until: float = inf
+    """When it must not be given any more, Unix seconds."""
     used: float = 0.0
     origins: dict[bytes, bytes] = field(default_factory=dict)
 
@@ -117,9 +120,12 @@ class Shelf:
         """The moment before what an answer stands on is looked up."""
         return self._clock
 
-    def keep(self, request: web.Request, ready: Ready, since: int, varies: bool) -> None:
-        """Keep an answer to `request` that was prepared from what was looked up `since`."""
-        if not self._standing or not _is_plain(request):
+    def keep(self, request: web.Request, ready: Ready, since: int, varies: bool, queried: bool = False) -> None:
+        """Keep an answer to `request` that was prepared from what was looked up `since`.
+
+        One to a query is kept only where the query alone, as it was sent, decides it: `queried`.
+        """
+        if not self._standing or not _is_plain(request) or (request.query_string and not queried):
             return
         if since < self._floor or any(self._changed.get(file, -1) > since for file in ready.files):
             return
@@ -192,7 +198,8 @@ class Shelf:
     def find(self, request: web.Request) -> Ready | None:
         """What was decided for such a request before, for one that came the long way."""
         known = self._targets.get(request.raw_path.encode()) if self._standing and _is_plain(request) else None
-        return self._entries.get(_key(request, known.varies)) if known else None
+        ready = self._entries.get(_key(request, known.varies)) if known else None
+        return ready if ready is not None and time.time() < ready.until else None
 
     def answer(self, request: bytes) -> Sequence[bytes] | None:
         """The whole answer to a request as it came from the socket, None where it has to go the long way."""
@@ -208,7 +215,7 @@ class Shelf:
         target = request[4 : request.index(b" ", 4)]
         key = (target, headers.get(b"host", b""), headers.get(b"accept", b"") if known.varies else b"")
         ready = self._entries.get(key)
-        if ready is None or ready.sent.size > LARGEST:
+        if ready is None or ready.sent.size > LARGEST or time.time() >= ready.until:
             return None
         answer = self._said(ready, headers)
         if answer is not None:
@@ -312,10 +319,10 @@ def _matches(condition: bytes, etag: bytes) -> bool:
 
 
 def _is_plain(request: web.Request) -> bool:
-    """Whether it can be told apart from others by its bytes: no query, no doubled headers, nothing beyond ASCII."""
+    """Whether it can be told apart from others by its bytes: no doubled headers, nothing beyond ASCII."""
     names = [name.lower() for name in request.headers]
     told = f"{request.raw_path}{request.host}{request.headers.get('Accept', '')}"
-    return len(set(names)) == len(names) and told.isascii() and not request.query_string
+    return len(set(names)) == len(names) and told.isascii()
 
 
 def _key(request: web.Request, varies: bool) -> Key:

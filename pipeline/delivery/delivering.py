@@ -9,11 +9,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
+from typing import Any
 
+from pipeline.delivery.ahead import ahead_slip
 from pipeline.delivery.faults import read
 from pipeline.delivery.order import order_slip
 from pipeline.delivery.recipe import Recipe
-from pipeline.errors import DerivativePending, FileNotFound
+from pipeline.errors import DerivativePending, FileNotFound, StorageKeyNotFound
 from pipeline.events import Bell
 from pipeline.model import Derivative, now
 from pipeline.records import Records
@@ -25,6 +27,8 @@ LOOK_AGAIN = 2.0
 """Seconds after which one who waits looks for himself."""
 KNOWN = 10_000
 """Recipes that are remembered to be sound, and to have been made."""
+TRIES = 2
+"""Times that bytes which were not as recorded are made anew for one request."""
 RETRY_AFTER = 2
 """Seconds a caller is asked to wait who has waited long enough here."""
 
@@ -61,11 +65,28 @@ class Delivering:
         self.used(recipe.file.id, found.key)
         return found
 
+    async def ahead(self, recipe: Recipe, telling: Mapping[str, Any]) -> None:
+        """Have it made without waiting for it; `derivative.made` or `derivative.failed` tells of its end, with these.
+
+        Raises `FlowInvalid` for nodes that are none.
+        """
+        self._check(recipe)
+        await self._records.runs.enqueue(ahead_slip(self._prefix, recipe, telling))
+
     def _check(self, recipe: Recipe) -> None:
         """Raise `FlowInvalid` for nodes that are none; what was found sound lately is not looked at again."""
         if recipe.key not in self._sound:
             recipe.flow()
             _remember(self._sound, recipe.key)
+
+    async def whole(self, recipe: Recipe) -> Derivative:
+        """The same, whose bytes are sure to be those that were recorded; also raises `StorageKeyNotFound`."""
+        for _ in range(TRIES):
+            found = await self.derivative(recipe)
+            if not found.mime or await self.is_whole(found):
+                return found
+            await self.forget(recipe.file.id, found)
+        raise StorageKeyNotFound(key=recipe.key)
 
     async def is_whole(self, derivative: Derivative) -> bool:
         """Whether its bytes are those that were recorded: a power cut may have left fewer."""

@@ -93,8 +93,8 @@ class Outcome:
     outputs: list[Output] = field(default_factory=list)
     facts: dict[str, Any] = field(default_factory=dict)
     """By node; a list where the node had several artifacts."""
-    learned: dict[str, dict[str, Facts]] = field(default_factory=dict)
-    """By the id of the file, then by the type of the node."""
+    learned: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """By the id of the file, then by the type of the node, or by a name of its choice."""
 
 
 @dataclass(frozen=True)
@@ -208,14 +208,18 @@ class _Execution:
         self._keep(name, Kept(None, found))
         for artifact, facts in zip(source, found, strict=True):
             if artifact.origin and not artifact.encoded:
-                self.outcome.learned.setdefault(artifact.origin.id, {})[spec.type] = facts
+                learned = self._model(spec, artifact).remembered(facts)
+                self.outcome.learned.setdefault(artifact.origin.id, {}).update(learned)
         self._note(name, found)
         self.artifacts[name, None] = source
 
     async def _observed(self, spec: NodeSpec, artifact: Artifact) -> Facts:
+        return await self._model(spec, artifact).inquire(self.tools, artifact)
+
+    def _model(self, spec: NodeSpec, artifact: Artifact) -> FactNode:
         model = spec.build(artifact_facts(artifact, artifact_outline(artifact), self.common))
         assert isinstance(model, FactNode)
-        return await model.inquire(self.tools, artifact)
+        return model
 
     def _note(self, name: str, found: Sequence[Facts]) -> None:
         self.outcome.facts[name] = dict(found[0]) if len(found) == 1 else [dict(facts) for facts in found]

@@ -82,11 +82,11 @@ def pointwise_held(act: Act, stream: Stream) -> Stream:
 
 
 def adjust(act: Act, stream: Stream) -> Stream:
-    return (pointwise_held if act.node.vibrance else pointwise)(act, stream)
+    return (pointwise_held if act.node.vibrance else pointwise)(act, stream).framed(act.before, act.after)
 
 
 def blur(act: Act, stream: Stream) -> Stream:
-    return (redrawn if act.node.amount == 1 else held)(act, stream)
+    return (redrawn if act.node.amount == 1 and not act.node.threshold else held)(act, stream)
 
 
 def rectangle(act: Act, stream: Stream) -> Stream:
@@ -178,7 +178,7 @@ def overlay(act: Act, stream: Stream) -> Stream:
         under = act.beside[layer.image]
         _lay(act, under, *layer.size(Outline(under.width, under.height), act.before))
         stream = act.account.settled(stream, act.before, hold=layer.blend != "over").acted()
-    return stream
+    return stream.framed(act.before, act.after)
 
 
 def _lay(act: Act, layer: Stream, width: int, height: int) -> None:
@@ -194,10 +194,12 @@ WORKINGS: dict[str, Working] = {
     "border": redrawn,
     "convert": wishing,
     "crop": crop,
+    "distort": held,
     "duotone": pointwise,
     "enhance": pointwise_held,
     "flip": flip,
     "frames": frames,
+    "gradient": redrawn,
     "grayscale": pointwise,
     "icc": unchanged,
     "invert": pointwise,
@@ -207,6 +209,7 @@ WORKINGS: dict[str, Working] = {
     "overlay": overlay,
     "pad": pad,
     "rectangle": rectangle,
+    "recolour": held,
     "redact": redact,
     "resize": resize,
     "rotate": rotate,
@@ -215,6 +218,7 @@ WORKINGS: dict[str, Working] = {
     "shadow": held_with_alpha,
     "sharpen": held_with_alpha,
     "text": text,
+    "tint": pointwise,
     "trim": upright,
     "watermark": watermark,
 }

@@ -15,6 +15,8 @@ Matrix = tuple[Row, Row, Row]
 LUMINANCE: Row = (0.2126, 0.7152, 0.0722)
 """How much red, green and blue weigh in brightness (ITU-R BT.709), on sRGB values as CSS filters weigh them."""
 IDENTITY: Matrix = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
+EDGE, LEAST_EDGE = 0.2, 1.0
+"""How soft a choice of colours ends: as a share of its tolerance, and at least, CIELAB."""
 ICC_FIELD = "icc-profile-data"
 
 
@@ -61,6 +63,38 @@ def vibrant(picture: Picture, amount: float) -> Picture:
     mixed = shifted.linear(1, 0.5, uchar=True).copy(interpretation="srgb")
     mixed = mixed.bandjoin(pixels.extract_band(3, n=others)) if others else mixed
     return replace(held, pixels=mixed)
+
+
+def faded(picture: Picture, opacity: float) -> Picture:
+    """The picture as much as `opacity` of what it was; with alpha afterwards."""
+    shown = picture.in_srgb().pixels
+    pixels = shown if shown.hasalpha() else shown.addalpha()
+    weaker = pixels.linear([*[1.0] * (pixels.bands - 1), opacity], [0.5] * pixels.bands, uchar=True)
+    made = weaker.copy(interpretation=pixels.interpretation)
+    return replace(picture, pixels=made, outline=replace(picture.outline, alpha=True))
+
+
+def replaced(frame: pyvips.Image, old: Sequence[int], new: Sequence[int], tolerance: float) -> pyvips.Image:
+    """The frame with a colour and its shades moved, in CIELAB, by as much as one is from the other.
+
+    Shades within `tolerance` are moved wholly, beyond it less and less, others not at all; the frame is read often.
+    """
+    colours, alpha = frame.extract_band(0, n=3), frame.extract_band(3) if frame.hasalpha() else None
+    lab, (here, there) = colours.colourspace("lab"), (_lab(one) for one in (old, new))
+    squares = (lab - here) ** 2
+    apart = (squares[0] + squares[1] + squares[2]) ** 0.5
+    edge = max(LEAST_EDGE, EDGE * tolerance)
+    share = (tolerance + edge - apart) / edge
+    share = (share > 0).ifthenelse((share < 1).ifthenelse(share, 1.0), 0.0)
+    moved = lab + share * [b - a for a, b in zip(here, there, strict=True)]
+    made = (share > 0).ifthenelse(moved.copy(interpretation="lab").colourspace("srgb"), colours)
+    made = made.copy(interpretation="srgb")
+    return made if alpha is None else made.bandjoin(alpha)
+
+
+def _lab(colour: Sequence[int]) -> list[float]:
+    one = pyvips.Image.black(1, 1).new_from_image(list(colour)).cast("uchar").copy(interpretation="srgb")
+    return [float(value) for value in one.colourspace("lab")(0, 0)]
 
 
 def greyed(picture: Picture) -> Picture:

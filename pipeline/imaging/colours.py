@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
-from PIL import Image
+from PIL import Image, ImageColor
 
 Triple = tuple[float, float, float]
 Bands = tuple[int, int, int]
@@ -162,3 +162,9 @@ def oklab(rgb: Triple) -> Triple:
 
 def _linear(band: float) -> float:
     return float(band / 12.92 if band <= 0.04045 else ((band + 0.055) / 1.055) ** 2.4)
+
+
+def named(name: str) -> str | None:
+    """The colour that CSS knows by this name, `#rrggbb`; None for what is no such name."""
+    found = ImageColor.colormap.get(name)
+    return found if isinstance(found, str) or found is None else f"#{bytes(found[:3]).hex()}"

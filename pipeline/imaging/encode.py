@@ -11,7 +11,7 @@ from typing import Any, Literal
 import pyvips
 
 from pipeline.errors import NodeInvalid
-from pipeline.imaging.credits import credited
+from pipeline.imaging.credits import bare, credited
 from pipeline.imaging.open import ANIMATED, readable
 from pipeline.imaging.optimise import Span, best
 from pipeline.imaging.picture import Picture, Wish, is_neutral
@@ -25,6 +25,8 @@ QUALITIES = {"jpeg": 82, "webp": 80, "avif": 55}
 # the same bytes and likeness, which effort 5 loses (docs/performance.md).
 EFFORTS = {"webp": 2, "avif": 2, "gif": 6}
 OPAQUE = frozenset({"jpeg"})
+INCH = 25.4
+"""Millimetres."""
 LARGEST_OPTIMISED = 40_000_000
 """Pixels up to which a JPEG gets tables of its own; for them mozjpeg keeps 6 bytes of a pixel, 12 from quality 90."""
 LONGEST_SIDE = {"jpeg": 65_500, "webp": 16_383, "avif": 16_384, "gif": 65_535}
@@ -132,10 +134,19 @@ def _prepared(picture: Picture, name: str) -> Picture:
         pixels = _flattened(pixels, _background(ready.wish))
     if ready.wish.credits is not None:
         pixels = credited(pixels, ready.wish.credits)
+    if ready.wish.dpi is not None:
+        pixels = _dense(pixels, ready.wish)
     if ready.outline.frames > 1:
         pixels = pixels.copy()
         pixels.set_type(pyvips.GValue.gint_type, "page-height", ready.outline.height)
     return replace(ready, pixels=pixels)
+
+
+def _dense(pixels: pyvips.Image, wish: Wish) -> pyvips.Image:
+    """The pixels with the density that is wished; a jpeg tells it in EXIF, where nothing else is told then."""
+    assert wish.dpi is not None
+    ready = pixels if wish.strip is False or wish.credits else bare(pixels)
+    return ready.copy(xres=wish.dpi / INCH, yres=wish.dpi / INCH)
 
 
 def _coloured(picture: Picture, name: str) -> Picture:
@@ -168,7 +179,7 @@ def _kept(wish: Wish) -> int:
     keep = pyvips.ForeignKeep
     if wish.strip is False:
         return int(keep.ALL)
-    told = keep.EXIF | keep.XMP | keep.OTHER if wish.credits else keep.NONE
+    told = keep.EXIF | keep.XMP | keep.OTHER if wish.credits else keep.EXIF if wish.dpi else keep.NONE
     return int(told | (keep.ICC if wish.profile else keep.NONE))
 
 

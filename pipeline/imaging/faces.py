@@ -155,6 +155,28 @@ def window_keeping(outline: Outline, width: int, height: int, faces: Sequence[Fa
     return Window(_start(left, right, width, outline.width), _start(top, bottom, height, outline.height), width, height)
 
 
+def close_to(outline: Outline, width: int, height: int, faces: Sequence[Face], zoom: float, enlarge: bool) -> Window:
+    """The window of the shape of this size in which the faces take up half of one side, times `zoom`.
+
+    It is no larger than the picture and, where it is not to be enlarged, no smaller than the size. Of faces that it
+    cannot all hold it keeps the largest.
+    """
+    most = min(outline.width / width, outline.height / height)
+    boxes = [_edges(face, outline, outline.height) for face in faces]
+    left, top, right, bottom = _around(boxes)
+    if (right - left) / width > most or (bottom - top) / height > most:
+        left, top, right, bottom = boxes[0]
+    span = max((right - left) / width, (bottom - top) / height) * 2 / zoom
+    span = min(most, span if enlarge else max(1.0, span))
+    across, down = max(1, round(width * span)), max(1, round(height * span))
+    return Window(_start(left, right, across, outline.width), _start(top, bottom, down, outline.height), across, down)
+
+
+def _around(boxes: Sequence[tuple[float, float, float, float]]) -> tuple[float, float, float, float]:
+    lefts, tops, rights, bottoms = zip(*boxes, strict=True)
+    return min(lefts), min(tops), max(rights), max(bottoms)
+
+
 def _edges(face: Face, outline: Outline, height: int) -> tuple[float, float, float, float]:
     """Left, top, right and bottom in pixels, the room above in it as far as a window of this height has any."""
     top, tall = face.top * outline.height, face.height * outline.height

@@ -7,8 +7,12 @@ from typing import Literal
 import pyvips
 
 from pipeline.imaging.picture import Outline, Picture, Window, window_at
+from pipeline.imaging.shapes import masked
 
-Blend = Literal["over", "multiply", "screen", "overlay", "darken", "lighten", "add"]
+Mixing = Literal["over", "multiply", "screen", "overlay", "darken", "lighten", "add"]
+Blend = Mixing | Literal["inside", "outside", "displace"]
+NEUTRAL = 127.5
+"""The level that displaces nothing."""
 
 
 def laid(base: Picture, mark: Picture, position: str, margin: int, opacity: float) -> Picture:
@@ -32,7 +36,7 @@ def tiled(base: Picture, mark: Picture, gap: int, opacity: float) -> Picture:
     return base.each_frame(lambda frame: _mixed(frame, sheet))
 
 
-def layered(base: Picture, layer: Picture, spot: Window, opacity: float, blend: Blend) -> Picture:
+def layered(base: Picture, layer: Picture, spot: Window, opacity: float, blend: Mixing) -> Picture:
     """The base with a layer at `spot`, which may hang over its edges, mixed the way `blend` says."""
     box = _overlap(base.outline, spot)
     if box is None:
@@ -41,6 +45,62 @@ def layered(base: Picture, layer: Picture, spot: Window, opacity: float, blend: 
     top = _faded(seen, opacity).copy_memory()
     ready = base if blend == "over" else base.settled().held()
     return ready.each_frame(lambda frame: _composed(frame, top, box, blend, ready.streaming))
+
+
+def cut_by(base: Picture, layer: Picture, spot: Window, opacity: float, keeps: bool) -> Picture:
+    """What the shape of a layer at `spot` leaves of the base: what is under it when it `keeps`, or all the rest."""
+    box, outline = _overlap(base.outline, spot), base.outline
+    shape = pyvips.Image.black(outline.width, outline.height)
+    if box is not None:
+        seen = _cut(layer.settled().pixels, Window(box.left - spot.left, box.top - spot.top, box.width, box.height))
+        veil = _faded(seen, opacity).extract_band(3)
+        shape = veil.embed(box.left, box.top, outline.width, outline.height).copy_memory()
+    mask = shape if keeps else 255 - shape
+    return base.each_frame(lambda frame: masked(frame, mask.cast("uchar")))
+
+
+def displaced(base: Picture, layer: Picture, spot: Window, opacity: float, shift: tuple[int, int]) -> Picture:
+    """The base with its pixels moved about under a layer at `spot`.
+
+    Each is taken from as far to the right as red says and from as far below as green does: from minus `shift` at 0 to
+    plus `shift` at 255; less where the layer is less to be seen.
+    """
+    box = _overlap(base.outline, spot)
+    if box is None:
+        return base
+    seen = _cut(layer.settled().pixels, Window(box.left - spot.left, box.top - spot.top, box.width, box.height))
+    top = _faded(seen, opacity)
+    way = (top.extract_band(0, n=2) - NEUTRAL) * (top.extract_band(3) / 255) * [one / NEUTRAL for one in shift]
+    way = way.copy_memory()
+
+    def move(frame: pyvips.Image) -> pyvips.Image:
+        x, y = pyvips.Image.xyz(box.width, box.height).linear(1, [box.left, box.top]) + way
+        index = _clamped(x, frame.width - 1).bandjoin(_clamped(y, frame.height - 1))
+        moved = frame.mapim(index, interpolate=pyvips.Interpolate.new("bilinear"), extend="copy")
+        return frame.insert(moved.cast("uchar").copy(interpretation="srgb"), box.left, box.top)
+
+    return base.settled().held().each_frame(move)
+
+
+def _clamped(places: pyvips.Image, most: int) -> pyvips.Image:
+    return (places > 0).ifthenelse((places < most).ifthenelse(places, most), 0)
+
+
+def washed(frame: pyvips.Image, plane: pyvips.Image) -> pyvips.Image:
+    """The frame under a plane of its own size, which has alpha."""
+    return _mixed(frame, plane)
+
+
+def backed(picture: Picture, plate: Picture, spot: Window) -> Picture:
+    """The picture with a plate at `spot` behind it, which is seen through what is transparent."""
+    box = _overlap(picture.outline, spot)
+    if box is None:
+        return picture
+    seen = plate.settled().pixels.crop(box.left - spot.left, box.top - spot.top, box.width, box.height)
+    seen = seen if seen.hasalpha() else seen.addalpha()
+    outline = picture.outline
+    sheet = seen.embed(box.left, box.top, outline.width, outline.height).copy_memory()
+    return picture.each_frame(lambda frame: sheet.composite2(frame if frame.hasalpha() else frame.addalpha(), "over"))
 
 
 def _spot(base: Outline, mark: Outline, position: str, margin: int) -> Window:
@@ -73,7 +133,7 @@ def _cut(pixels: pyvips.Image, box: Window) -> pyvips.Image:
     return pixels.crop(box.left, box.top, box.width, box.height)
 
 
-def _composed(frame: pyvips.Image, mark: pyvips.Image, box: Window, blend: Blend, streaming: bool) -> pyvips.Image:
+def _composed(frame: pyvips.Image, mark: pyvips.Image, box: Window, blend: Mixing, streaming: bool) -> pyvips.Image:
     if streaming:
         # One act reads the whole frame. Were what lies under the mark and what lies beside it read by two, libvips
         # 8.18 would forget rows that it still needs, and a stream cannot be read again.
@@ -81,7 +141,7 @@ def _composed(frame: pyvips.Image, mark: pyvips.Image, box: Window, blend: Blend
     return frame.insert(_blended(_cut(frame, box), mark, blend), box.left, box.top)
 
 
-def _blended(base: pyvips.Image, layer: pyvips.Image, blend: Blend) -> pyvips.Image:
+def _blended(base: pyvips.Image, layer: pyvips.Image, blend: Mixing) -> pyvips.Image:
     """The layer over the base, its colours first blended with those under it.
 
     As in W3C Compositing and Blending Level 1, section 5.1: where the base is transparent nothing is blended. libvips

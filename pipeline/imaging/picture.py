@@ -52,6 +52,8 @@ class Wish:
     """The ICC profile it is written in and carries, whatever `strip` says; None is sRGB."""
     credits: Credits | None = None
     """What is written into it, whatever `strip` says; None writes nothing."""
+    dpi: int | None = None
+    """Pixels an inch that it says it has."""
 
     @property
     def optimises(self) -> bool:
@@ -262,17 +264,17 @@ class Picture:
             return ready.cropped(ready._interesting(width, height, gravity))
         return self.cropped(window_at(self.outline, width, height, gravity))
 
-    def edges(self, threshold: int, background: tuple[int, ...] | None) -> Window | None:
+    def edges(self, threshold: int, background: tuple[int, ...] | None, unseen: bool = False) -> Window | None:
         """What is left of the settled picture when plain edges are cut, None when nothing would be.
 
         Plain is what lies within `threshold` of `background`, or of the top left pixel; of an animation, what is plain
-        in every frame. Transparent edges count as the background they are laid on.
+        in every frame. Transparent edges count as the background they are laid on; with `unseen` only they are plain.
         """
         whole = self.settled().held()
         height, found = whole.outline.height, []
         for number in range(whole.outline.frames):
             frame = whole.pixels.crop(0, number * height, whole.outline.width, height)
-            found.append(_plain_edges(frame, threshold, background))
+            found.append(_unseen_edges(frame) if unseen else _plain_edges(frame, threshold, background))
         boxes = [box for box in found if box is not None]
         if not boxes:
             return None
@@ -332,11 +334,17 @@ def tagged(pixels: pyvips.Image, orientation: int) -> pyvips.Image:
 def _plain_edges(frame: pyvips.Image, threshold: int, background: tuple[int, ...] | None) -> Window | None:
     if frame.hasalpha() and background is None and frame(0, 0)[3] == 0:
         # A see-through corner: what can be seen at all is what is kept.
-        frame, colour, threshold = frame.extract_band(3), [0.0], max(threshold, 1)
-    else:
-        colour = [float(band) for band in (background or frame(0, 0))[:3]]
-        frame = frame.flatten(background=colour) if frame.hasalpha() else frame
+        return _unseen_edges(frame, max(threshold, 1))
+    colour = [float(band) for band in (background or frame(0, 0))[:3]]
+    frame = frame.flatten(background=colour) if frame.hasalpha() else frame
     left, top, width, height = frame.find_trim(threshold=threshold, background=colour, line_art=True)
+    return Window(left, top, width, height) if width and height else None
+
+
+def _unseen_edges(frame: pyvips.Image, threshold: int = 1) -> Window | None:
+    if not frame.hasalpha():
+        return Window(0, 0, frame.width, frame.height)
+    left, top, width, height = frame.extract_band(3).find_trim(threshold=threshold, background=[0.0], line_art=True)
     return Window(left, top, width, height) if width and height else None
 
 

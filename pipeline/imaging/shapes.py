@@ -108,6 +108,13 @@ def masked(frame: pyvips.Image, mask: pyvips.Image) -> pyvips.Image:
     return frame.extract_band(0, n=3).bandjoin((frame[3] * mask / 255).rint().cast("uchar"))
 
 
+def embedded(mask: pyvips.Image, left: int, top: int, width: int, height: int) -> pyvips.Image:
+    """The mask on a black canvas of this size, on which it may have no place at all."""
+    if left >= width or top >= height or left + mask.width <= 0 or top + mask.height <= 0:
+        return pyvips.Image.black(width, height)
+    return mask.embed(left, top, width, height)
+
+
 def plane(mask: pyvips.Image, colour: tuple[int, ...], opacity: float = 1.0) -> pyvips.Image:
     """A plane of one colour that shows as much as the mask and its own alpha say."""
     strength = opacity * (colour[3] if len(colour) == 4 else 255) / 255
@@ -115,10 +122,10 @@ def plane(mask: pyvips.Image, colour: tuple[int, ...], opacity: float = 1.0) -> 
     return filled.bandjoin((mask * strength).rint().cast("uchar"))
 
 
-def plain_picture(width: int, height: int, colour: tuple[int, ...]) -> Picture:
-    """A picture of one colour, with alpha."""
-    pixels = pyvips.Image.black(width, height).new_from_image([*colour, 255][:4]).cast("uchar")
-    return Picture(pixels.copy(interpretation="srgb"), Outline(width, height, alpha=True))
+def plain_picture(width: int, height: int, colour: tuple[int, ...], alpha: bool = True) -> Picture:
+    """A picture of one colour."""
+    pixels = pyvips.Image.black(width, height).new_from_image([*colour, 255][: 4 if alpha else 3]).cast("uchar")
+    return Picture(pixels.copy(interpretation="srgb"), Outline(width, height, alpha=alpha))
 
 
 def with_alpha(frame: pyvips.Image) -> pyvips.Image:

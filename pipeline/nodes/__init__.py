@@ -6,11 +6,13 @@ from pipeline.nodes.ask import Ask
 from pipeline.nodes.base import Node
 from pipeline.nodes.blur import Blur
 from pipeline.nodes.border import Border
+from pipeline.nodes.canvas import Canvas
 from pipeline.nodes.collage import Collage
 from pipeline.nodes.conditional import Conditional
 from pipeline.nodes.convert import Convert
 from pipeline.nodes.crop import Crop
 from pipeline.nodes.deepzoom import Deepzoom
+from pipeline.nodes.distort import Distort
 from pipeline.nodes.duotone import Duotone
 from pipeline.nodes.enhance import Enhance
 from pipeline.nodes.exif import Exif
@@ -18,6 +20,7 @@ from pipeline.nodes.faces import Faces
 from pipeline.nodes.first import First
 from pipeline.nodes.flip import Flip
 from pipeline.nodes.frames import Frames
+from pipeline.nodes.gradient import Gradient
 from pipeline.nodes.grayscale import Grayscale
 from pipeline.nodes.hash import Hash
 from pipeline.nodes.http import Http
@@ -25,6 +28,7 @@ from pipeline.nodes.icc import Icc
 from pipeline.nodes.info import Info
 from pipeline.nodes.input import Input
 from pipeline.nodes.invert import Invert
+from pipeline.nodes.label import Label
 from pipeline.nodes.metadata import Metadata
 from pipeline.nodes.notify import Notify
 from pipeline.nodes.optimize import Optimize
@@ -34,6 +38,7 @@ from pipeline.nodes.pad import Pad
 from pipeline.nodes.palette import Palette
 from pipeline.nodes.pdf import Pdf
 from pipeline.nodes.placeholder import Placeholder
+from pipeline.nodes.recolour import Recolour
 from pipeline.nodes.rectangle import Rectangle
 from pipeline.nodes.redact import Redact
 from pipeline.nodes.resize import Resize
@@ -47,6 +52,7 @@ from pipeline.nodes.sharpen import Sharpen
 from pipeline.nodes.srcset import Srcset
 from pipeline.nodes.subflow import Subflow
 from pipeline.nodes.text import Text
+from pipeline.nodes.tint import Tint
 from pipeline.nodes.trim import Trim
 from pipeline.nodes.verify import Verify
 from pipeline.nodes.video_probe import VideoProbe
@@ -71,12 +77,16 @@ INDEX: dict[str, type[Node]] = {
     "first": First,
     "zip": Zip,
     "subflow": Subflow,
+    "canvas": Canvas,
+    "label": Label,
     "pad": Pad,
     "rotate": Rotate,
     "flip": Flip,
     "round": Round,
     "border": Border,
     "shadow": Shadow,
+    "gradient": Gradient,
+    "distort": Distort,
     "deepzoom": Deepzoom,
     "optimize": Optimize,
     "srcset": Srcset,
@@ -91,6 +101,8 @@ INDEX: dict[str, type[Node]] = {
     "rectangle": Rectangle,
     "redact": Redact,
     "sepia": Sepia,
+    "tint": Tint,
+    "recolour": Recolour,
     "sharpen": Sharpen,
     "exif": Exif,
     "faces": Faces,

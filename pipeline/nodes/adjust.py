@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import cos, radians, sin
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from pipeline.imaging.colour import IDENTITY, Matrix, bent, blended, chained, recoloured, scaled, summed, vibrant
-from pipeline.nodes.base import ImageNode
+from pipeline.imaging.colour import (
+    IDENTITY,
+    Matrix,
+    bent,
+    blended,
+    chained,
+    faded,
+    recoloured,
+    scaled,
+    summed,
+    vibrant,
+)
+from pipeline.nodes.base import Fraction, ImageNode
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -52,13 +64,18 @@ class Adjust(ImageNode):
         le=5,
         description="Distance from grey times 1 + vibrance x (1 - saturation), saturation the span between the bands.",
     )
+    opacity: Fraction = Field(default=1, description="How much of it is to be seen: 0 nothing, 1 unchanged.")
+
+    def reach(self, outline: Outline) -> Outline:
+        return outline if self.opacity == 1 else replace(outline, alpha=True)
 
     def demand(self, outline: Outline, wanted: float) -> float:
         return wanted
 
     def apply(self, image: Picture, beside: Mapping[str, Picture]) -> Picture:
         done = self._mixed(image)
-        return vibrant(done, self.vibrance) if self.vibrance else done
+        done = vibrant(done, self.vibrance) if self.vibrance else done
+        return done if self.opacity == 1 else faded(done, self.opacity)
 
     def _mixed(self, image: Picture) -> Picture:
         bends = (self.brightness, self.contrast, self.gamma, self.exposure) != (1, 1, 1, 0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import orjson
 from pydantic import Field
@@ -29,6 +29,12 @@ class Ask(Sending, FactNode):
 
     type: Literal["ask"]
     max_answer: Bytes = Field(default=64_000, ge=2, le=1_000_000, description="Largest answer, such as 64KB.")
+    remember: tuple[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,40}$")], ...] = Field(
+        default=(),
+        max_length=20,
+        description="Keys of the answer that the file keeps under these names too, in place of what it kept before: "
+        "`ai_tags`, a list of `{name, confidence, source}`, and `description` are what ImageKit's extensions tell.",
+    )
 
     pixels: ClassVar[bool] = False
     side: ClassVar[Literal["sandbox", "worker"]] = "worker"
@@ -48,6 +54,9 @@ class Ask(Sending, FactNode):
         if not _fits(found, DEEPEST):
             raise AnswerInvalid(reason=f"its values are nested more than {DEEPEST} deep")
         return found
+
+    def remembered(self, found: Facts) -> Mapping[str, Any]:
+        return {self.type: found, **{key: found[key] for key in self.remember if key in found}}
 
 
 def _fits(value: Any, depth: int) -> bool:

@@ -209,6 +209,10 @@ class FactNode(Node):
         """The same for a node whose side is the worker."""
         raise NotImplementedError
 
+    def remembered(self, found: Facts) -> Mapping[str, Any]:
+        """What a file that came in keeps of this, by name; of a node whose side is the worker."""
+        return {self.type: found}
+
 
 class SpreadNode(Node):
     """A step that writes several files of one picture, in the sandbox."""
@@ -283,6 +287,9 @@ class Encoding(Node):
     effort: int | None = Field(default=None, ge=0, le=9, description="CPU spent on fewer bytes: webp 0-6, others 0-9.")
     strip: bool | None = Field(default=None, description="Leave EXIF, XMP and profiles out (the default).")
     background: Colour | None = Field(default=None, description="What shows through where the format has no alpha.")
+    dpi: int | None = Field(
+        default=None, ge=1, le=10_000, description="Pixels an inch that jpeg, png and tiff files say they have."
+    )
 
     @model_validator(mode="after")
     def _can_be_encoded(self) -> Self:

@@ -16,18 +16,16 @@ if TYPE_CHECKING:
 
     from pipeline.imaging.picture import Outline, Picture
 
-COLOUR = 0.2
-"""By how much the distance from grey grows at most."""
-
 
 class Enhance(ImageNode):
-    """Stretches the tones to the whole range, all bands alike, and makes colours a fifth stronger.
+    """Stretches the tones to the whole range, all bands alike, and makes colours stronger.
 
     The darkest and the lightest 0.5 percent of the luminance become black and white, as far as `strength` says.
     """
 
     type: Literal["enhance"]
     strength: Fraction = Field(default=0.5, description="0 leaves the picture as it is, 1 does all of it.")
+    colour: Fraction = Field(default=0.2, description="By how much colours get further from grey; 0 by nothing.")
 
     def demand(self, outline: Outline, wanted: float) -> float:
         return wanted
@@ -43,4 +41,4 @@ class Enhance(ImageNode):
         def stretched(level: float) -> float:
             return min(1.0, max(0.0, (level - low) / max(high - low, 1 / 255)))
 
-        return recoloured(ready, blended(GREY, IDENTITY, 1 + COLOUR * self.strength), curve=stretched)
+        return recoloured(ready, blended(GREY, IDENTITY, 1 + self.colour * self.strength), curve=stretched)

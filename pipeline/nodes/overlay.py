@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from pipeline.imaging.overlay import Blend, layered
+from pipeline.imaging.overlay import Blend, cut_by, displaced, layered
 from pipeline.imaging.picture import Window, window_at
-from pipeline.nodes.base import Compass, Fraction, ImageNode, Offset, Pixel, Place, Share, length_of
+from pipeline.nodes.base import Compass, Focus, Fraction, ImageNode, Offset, Pixel, Place, Share, length_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 PORTS = ("layer1", "layer2", "layer3", "layer4", "layer5", "layer6", "layer7", "layer8")
 ASSET = "asset:"
+CUTTING = frozenset({"inside", "outside"})
+"""How a layer takes away from the picture."""
 
 
 class Layer(BaseModel):
@@ -52,8 +55,22 @@ class Layer(BaseModel):
         description="Where it lies, instead of `position`, `x` and `y`: `{x: 20, y: 50%}`, pixels from the left and "
         "top or percentages of the room that is left.",
     )
+    anchor: Focus | None = Field(
+        default=None,
+        description="The point of the layer that lies at `x` and `y`, which then count from the left and the top: "
+        "`{x: 0.5, y: 0.5}` is its middle.",
+    )
     opacity: Fraction = Field(default=1.0, description="0 invisible, 1 as it is.")
-    blend: Blend = Field(default="over", description="How its colours mix with those under it.")
+    blend: Blend = Field(
+        default="over",
+        description="How its colours mix with those under it. Or what its shape leaves of the picture: what is "
+        "`inside`, or what is `outside`. Or `displace`: its red and green say where pixels are taken from.",
+    )
+    shift: Place | None = Field(
+        default=None,
+        description="With `displace`, from how far to the right and from how far below, where red and green are full; "
+        "pixels or percentages of the sides.",
+    )
 
     @field_validator("width", "height")
     @classmethod
@@ -66,6 +83,10 @@ class Layer(BaseModel):
     def _lies_somewhere(self) -> Self:
         if self.place and (self.position != "center" or self.x or self.y):
             raise ValueError("a layer has one place: leave out either `place`, or position, x and y")
+        if self.anchor and (self.place or self.position != "center"):
+            raise ValueError("a layer has one place: an `anchor` goes with x and y alone")
+        if (self.shift is not None) != (self.blend == "displace"):
+            raise ValueError("`shift` is said of a layer that displaces, and has to be")
         return self
 
     def size(self, layer: Outline, base: Outline) -> tuple[int, int]:
@@ -78,6 +99,9 @@ class Layer(BaseModel):
         """Where a layer of this size lies on the base."""
         if self.place:
             return Window(*self.place.spot(width, height, base), width, height)
+        if self.anchor:
+            left = length_of(self.x, base.width) - round(self.anchor.x * width)
+            return Window(left, length_of(self.y, base.height) - round(self.anchor.y * height), width, height)
         place = window_at(base, width, height, self.position)
         # Distances lead inwards from the side that is named.
         across = -1 if "right" in self.position else 1
@@ -96,6 +120,9 @@ class Overlay(ImageNode):
     inputs: ClassVar[tuple[str, ...]] = ("image", *PORTS)
     optional_inputs: ClassVar[tuple[str, ...]] = PORTS
 
+    def reach(self, outline: Outline) -> Outline:
+        return replace(outline, alpha=outline.alpha or any(layer.blend in CUTTING for layer in self.layers))
+
     def needs_ports(self) -> Sequence[str]:
         used = {layer.image for layer in self.layers}
         return ("image", *(port for port in PORTS if port in used))
@@ -108,8 +135,16 @@ class Overlay(ImageNode):
         stills = {name: beside[name].first_frame() for name in uses}
         stills = {name: still.held() if uses[name] > 1 else still for name, still in stills.items()}
         for layer in self.layers:
-            picture = stills[layer.image]
-            size = layer.size(picture.outline, image.outline)
-            spot = layer.spot(*size, image.outline)
-            image = layered(image, picture.scaled(*size), spot, layer.opacity, layer.blend)
+            image = self._laid(image, stills[layer.image], layer)
         return image
+
+    def _laid(self, image: Picture, picture: Picture, layer: Layer) -> Picture:
+        size = layer.size(picture.outline, image.outline)
+        spot, sized = layer.spot(*size, image.outline), picture.scaled(*size)
+        if layer.blend == "inside" or layer.blend == "outside":
+            return cut_by(image, sized, spot, layer.opacity, keeps=layer.blend == "inside")
+        if layer.blend == "displace":
+            assert layer.shift is not None
+            shift = length_of(layer.shift.x, image.outline.width), length_of(layer.shift.y, image.outline.height)
+            return displaced(image, sized, spot, layer.opacity, shift)
+        return layered(image, sized, spot, layer.opacity, layer.blend)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from pipeline.imaging.backdrops import Backdrop, blurred_copy, main_colours, meshed, upon
 from pipeline.imaging.picture import Window, window_at
 from pipeline.imaging.shapes import reshaped
 from pipeline.nodes.base import Colour, Compass, ImageNode, Pixel
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from pipeline.imaging.picture import Outline, Picture
 
+BACKDROPS = frozenset({"blur", "dominant", "gradient"})
 Edge = Annotated[int, Field(ge=0, le=65_535)]
 
 
@@ -36,12 +38,22 @@ class Pad(ImageNode):
     width: Pixel | None = Field(default=None, description="Pixels across in all; a wider picture stays as wide.")
     height: Pixel | None = Field(default=None, description="Pixels down in all; a taller picture stays as tall.")
     gravity: Compass = Field(default="center", description="Where in an aspect ratio or box the picture sits.")
-    extend: Literal["background", "mirror", "copy"] = Field(
+    extend: Literal["background", "mirror", "copy", "blur", "dominant", "gradient"] = Field(
         default="background",
         description="Fill with the `background`, with the picture `mirror`ed at its edges, or with a `copy` of its "
-        "outermost pixels.",
+        "outermost pixels. Or lay it upon itself, filling the canvas and `blur`red, upon its `dominant` colour or "
+        "upon a `gradient` of its main colours.",
     )
     background: Colour = Field(default=(255, 255, 255), description="What is added, `#rrggbb[aa]`.")
+    sigma: float = Field(
+        default=24, ge=0.4, le=250, description="With `extend: blur`, the standard deviation of the blur, pixels."
+    )
+    light: float = Field(
+        default=0, ge=-1, le=1, description="With `extend: blur`, how much lighter that is; below 0 darker, 1 is white."
+    )
+    colours: Literal[2, 4] = Field(
+        default=2, description="With `extend: gradient`, from the left to the right, or one in each corner."
+    )
 
     @model_validator(mode="after")
     def _has_one_way(self) -> Self:
@@ -58,6 +70,7 @@ class Pad(ImageNode):
         if (width, height) == (outline.width, outline.height):
             return outline
         alpha = outline.alpha or (self.extend == "background" and len(self.background) == 4)
+        alpha = alpha and self.extend not in ("dominant", "gradient")
         return replace(outline.sized(width, height), alpha=alpha)
 
     def demand(self, outline: Outline, wanted: float) -> float:
@@ -72,9 +85,25 @@ class Pad(ImageNode):
             return image.padded(spot, width, height, self.background)
         # What is added above repeats rows from further down.
         ready = image.settled().held()
+        if self.extend in BACKDROPS:
+            return upon(ready, spot, width, height, self._backdrop(ready, width, height))
         return reshaped(
             ready, width, height, lambda frame: frame.embed(spot.left, spot.top, width, height, extend=self.extend)
         )
+
+    def _backdrop(self, image: Picture, width: int, height: int) -> Backdrop:
+        """What lies behind each frame."""
+        if self.extend == "blur":
+            return lambda frame: blurred_copy(frame, width, height, self.sigma, self.light)
+        plain = self.extend == "dominant" or self.colours == 2
+        found = main_colours(image, 2 if plain else 4)
+        if self.extend == "dominant":
+            plane = meshed(width, height, [found[0]] * 4)
+        elif self.colours == 2:
+            plane = meshed(width, height, [found[0], found[-1], found[-1], found[0]])
+        else:
+            plane = meshed(width, height, [found[at % len(found)] for at in range(4)])
+        return lambda frame: plane
 
     def _canvas(self, outline: Outline) -> tuple[int, int]:
         if self.aspect:

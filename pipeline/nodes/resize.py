@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, model_validator
 
-from pipeline.imaging.faces import cut_to, finder, look_scale, near
+from pipeline.imaging.faces import close_to, cut_to, finder, look_scale, near
 from pipeline.imaging.picture import INTERESTS, window_at
 from pipeline.nodes.base import Colour, FaceGravity, FaceNode, Focus, ImageNode, Pixel
 
@@ -41,6 +41,13 @@ class Resize(FaceNode, ImageNode):
         description="Which part `cover` keeps and where `contain` puts it; `face` keeps every face that fits, the "
         "largest first (needs the setting `face_model`; without a face, `attention`).",
     )
+    zoom: float | None = Field(
+        default=None,
+        gt=0,
+        le=100,
+        description="With `gravity: face` and both sides, how close the faces are: at 1 they take up half of the "
+        "box, at 2 all of it. Left out, the box shows as much of the picture as it can.",
+    )
     focus: Focus | None = Field(default=None, description="The point `cover` keeps in view, instead of `gravity`.")
     background: Colour = Field(default=(255, 255, 255), description="What `contain` pads with, `#rrggbb[aa]`.")
 
@@ -48,6 +55,8 @@ class Resize(FaceNode, ImageNode):
     def _has_a_side(self) -> Self:
         if self.width is None and self.height is None:
             raise ValueError("resize needs a width, a height or both")
+        if self.zoom and not (self._seeks_faces and self.width and self.height):
+            raise ValueError("zoom is said of `fit: cover` with `gravity: face` and both sides")
         return self
 
     def reach(self, outline: Outline) -> Outline:
@@ -58,6 +67,9 @@ class Resize(FaceNode, ImageNode):
         return type(outline)(*box, outline.frames, alpha, outline.format, outline.orientation)
 
     def demand(self, outline: Outline, wanted: float) -> float:
+        if self.zoom:
+            # How small the part is that will be shown, only the pixels tell.
+            return 1.0
         width, height = self._scaled_size(outline)
         changes = self._box(outline.sized(width, height)) != (width, height)
         # What is scaled down further needs no pixels between, except to be padded.
@@ -69,7 +81,7 @@ class Resize(FaceNode, ImageNode):
 
     def scales_only(self, outline: Outline) -> bool:
         size = self._scaled_size(outline)
-        return self._box(outline.sized(*size)) == size and self.fit != "fill"
+        return self._box(outline.sized(*size)) == size and self.fit != "fill" and not self.zoom
 
     def apply(self, image: Picture, beside: Mapping[str, Picture]) -> Picture:
         if self._seeks_faces:
@@ -89,6 +101,14 @@ class Resize(FaceNode, ImageNode):
     def _cut_to_faces(self, image: Picture) -> Picture:
         find, size = finder(self._face_model), self._scaled_size(image.outline)
         box = self._box(image.outline.sized(*size))
+        if self.zoom:
+            whole = image.held()
+            faces = find.faces(whole)
+            if faces:
+                return whole.cropped(close_to(whole.outline, *box, faces, self.zoom, self.enlarge is not False)).scaled(
+                    *box
+                )
+            return cut_to(whole.scaled(*size), *box, faces)
         if box == size:
             return image.scaled(*size)
         held = near(image, *size)

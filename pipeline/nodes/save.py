@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
+from pipeline import labels
 from pipeline.artifacts import Artifact, Made
 from pipeline.imaging.encode import EXTENSIONS
 from pipeline.nodes.base import Encoding, FileNode, Given
@@ -30,6 +31,9 @@ class Save(Encoding, FileNode):
         "Left out: `<file>-<node>.<extension>`.",
     )
     storage: str | None = Field(default=None, description="One of the configured storages; left out, the project's.")
+    folder: str = Field(
+        default="", max_length=700, description="The folder it is filed in and found by, such as `shop/shoes`."
+    )
 
     gathers: ClassVar[bool] = True
     each: ClassVar[bool] = True
@@ -42,5 +46,6 @@ class Save(Encoding, FileNode):
 
     async def run(self, tools: Tools, node: str, sources: Sequence[Artifact]) -> Sequence[Artifact]:
         for index, source in enumerate(sources):
-            await tools.save(Made(node, index, source, self.path or source.name, self.storage))
+            filed = labels.folder(self.folder)
+            await tools.save(Made(node, index, source, self.path or source.name, self.storage, folder=filed))
         return sources

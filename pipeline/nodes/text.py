@@ -11,7 +11,7 @@ from pipeline.imaging.markup import pango, plain
 from pipeline.imaging.overlay import laid, layered
 from pipeline.imaging.picture import Window
 from pipeline.imaging.shapes import plain_picture
-from pipeline.nodes.base import Colour, Compass, Fraction, ImageNode, parse_colour
+from pipeline.nodes.base import Colour, Compass, Fraction, ImageNode, Node, parse_colour
 from pipeline.nodes.crop import Region, rectangle_of
 
 if TYPE_CHECKING:
@@ -24,10 +24,9 @@ if TYPE_CHECKING:
 SHARES = {"left": 0.0, "top": 0.0, "center": 0.5, "right": 1.0, "bottom": 1.0}
 
 
-class Text(ImageNode):
-    """Writes a text on the picture, wrapped to its width."""
+class Lettering(Node):
+    """A text and how its letters are written."""
 
-    type: Literal["text"]
     text: str = Field(min_length=1, max_length=2000, description="What to write; placeholders are filled in.")
     markup: bool = Field(
         default=False,
@@ -48,12 +47,45 @@ class Text(ImageNode):
     letter_spacing: float = Field(
         default=0, ge=-100, le=1000, description="Pixels added between letters; negative moves them together."
     )
+    align: Align = Field(default="left", description="How lines of different length stand to each other.")
+
+    @model_validator(mode="after")
+    def _markup_is_sound(self) -> Self:
+        try:
+            self.spelt()
+        except ValueError as error:
+            raise ValueError(f"text: {error}") from error
+        return self
+
+    def spelt(self) -> str:
+        """The text as Pango markup."""
+        text = legible(self.text)
+        return pango(text, self.size, parse_colour) if self.markup else plain(text)
+
+    def hand(self) -> Hand:
+        """How it is written."""
+        return Hand(
+            size=self.size,
+            typeface=self.typeface,
+            weight=self.weight,
+            colour=self.colour,
+            align=self.align,
+            line_spacing=self.line_spacing,
+            letter_spacing=self.letter_spacing,
+            stroke=self.stroke,
+            stroke_colour=self.stroke_colour,
+        )
+
+
+class Text(Lettering, ImageNode):
+    """Writes a text on the picture, wrapped to its width."""
+
+    type: Literal["text"]
     background: Colour | None = Field(default=None, description="A plate behind the text, `#rrggbb[aa]`.")
     padding: int = Field(default=16, ge=0, le=1000, description="How far the plate reaches beyond the text, pixels.")
     position: Compass = Field(default="bottom-left", description="Where the text sits.")
     margin: int = Field(default=32, ge=0, le=10_000, description="Distance from the edges, pixels.")
     width: Fraction = Field(default=1.0, gt=0, description="Widest a line may be, as a fraction of the room there is.")
-    align: Align = Field(default="left", description="How lines of different length stand to each other.")
     box: Region | None = Field(
         default=None,
         description="Write into this rectangle of the picture, instead of where `position`, `margin` and `width` say.",
@@ -64,14 +96,6 @@ class Text(ImageNode):
     )
     rotate: float = Field(default=0, ge=-360, le=360, description="Turns text and plate clockwise, degrees.")
     opacity: Fraction = Field(default=1.0, description="0 invisible, 1 as it is.")
-
-    @model_validator(mode="after")
-    def _markup_is_sound(self) -> Self:
-        try:
-            self._spelt()
-        except ValueError as error:
-            raise ValueError(f"text: {error}") from error
-        return self
 
     @model_validator(mode="after")
     def _fills_a_box(self) -> Self:
@@ -90,7 +114,7 @@ class Text(ImageNode):
     def _boxed(self, image: Picture, region: Region) -> Picture:
         box = self._inside(image.outline, region)
         inset = self.padding if self.background else 0
-        letters = written(self._spelt(), self._hand(), max(16, box.width - 2 * inset))
+        letters = written(self.spelt(), self.hand(), max(16, box.width - 2 * inset))
         if self.background and self.plate == "box":
             image = layered(image, plain_picture(box.width, box.height, self.background), box, self.opacity, "over")
         if letters is None:
@@ -111,25 +135,8 @@ class Text(ImageNode):
     def _free(self, image: Picture) -> Picture:
         inset = self.padding if self.background else 0
         room = max(16, round((image.outline.width - 2 * (self.margin + inset)) * self.width))
-        letters = written(self._spelt(), self._hand(), room)
+        letters = written(self.spelt(), self.hand(), room)
         if letters is None:
             return image
         mark = plated(letters, inset, self.background) if self.background else letters
         return laid(image, turned(mark, self.rotate), self.position, self.margin, self.opacity)
-
-    def _spelt(self) -> str:
-        text = legible(self.text)
-        return pango(text, self.size, parse_colour) if self.markup else plain(text)
-
-    def _hand(self) -> Hand:
-        return Hand(
-            size=self.size,
-            typeface=self.typeface,
-            weight=self.weight,
-            colour=self.colour,
-            align=self.align,
-            line_spacing=self.line_spacing,
-            letter_spacing=self.letter_spacing,
-            stroke=self.stroke,
-            stroke_colour=self.stroke_colour,
-        )

@@ -23,13 +23,18 @@ class Trim(ImageNode):
     background: Colour | None = Field(default=None, description="The colour to cut; left out, the top left pixel's.")
     margin: int = Field(default=0, ge=0, le=10_000, description="Pixels of the edge to leave.")
     amount: Fraction = Field(default=1.0, description="How much of the edge is cut: 0 nothing, 1 all of it.")
+    edges: Literal["plain", "transparent"] = Field(
+        default="plain", description="`transparent` cuts only what cannot be seen, whatever colour the rest has."
+    )
 
     surveys: ClassVar[bool] = True
     _found: Window | None = PrivateAttr(default=None)
 
     def survey(self, image: Picture) -> Self:
         seen = self.model_copy()
-        seen._found = self._widened(image.edges(self.threshold, self.background), image.outline)
+        seen._found = self._widened(
+            image.edges(self.threshold, self.background, unseen=self.edges == "transparent"), image.outline
+        )
         return seen
 
     def reach(self, outline: Outline) -> Outline:

@@ -30,6 +30,7 @@ from pipeline.records.runs import Runs
 from pipeline.records.schedules import Schedules
 from pipeline.records.series import Series
 from pipeline.records.sheets import Sheets
+from pipeline.records.stretches import Stretches
 from pipeline.records.sweeps import Sweeps
 from pipeline.records.tokens import Tokens
 from pipeline.records.trails import Trails
@@ -67,6 +68,7 @@ class Records:
         self.deliveries = Deliveries(client, prefix, event_cap)
         self.outgoing = Outgoing(client, prefix, event_cap)
         self.sweeps = Sweeps(client, prefix, event_cap)
+        self.stretches = Stretches(client, prefix, event_cap)
         self.removals = Removals(client, prefix, event_cap)
         self.notes = Notes(client, prefix, event_cap)
         self.lineages = Lineages(client, prefix, event_cap)

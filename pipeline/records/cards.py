@@ -9,16 +9,18 @@ as the record.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import orjson
 
 from pipeline.labels import above, folded
 from pipeline.model import File
 from pipeline.records.base import BELOW_LUA, score
+from pipeline.records.changes import HEED_LUA
 
 CARDS_LUA = (
     BELOW_LUA
+    + HEED_LUA
     + """
 local function card_of(project, id)
   local text = redis.call('HGET', P .. 'cards:' .. project, id)
@@ -89,12 +91,14 @@ local function seat(card, id) return card.path .. '\\0' .. card.headed .. '\\0' 
 
 local function seat_in(project, id, card)
   redis.call('ZADD', P .. 'paths:' .. project, 0, seat(card, id))
+  call_heeded(project, 'path:' .. card.path)
   if card.lineage then redis.call('ZADD', P .. 'lineage:' .. project .. ':' .. card.lineage, card.headed, id) end
 end
 
 local function unseat(project, id, card)
   if not card.path then return end
   redis.call('ZREM', P .. 'paths:' .. project, seat(card, id))
+  call_heeded(project, 'path:' .. card.path)
   if card.lineage then redis.call('ZREM', P .. 'lineage:' .. project .. ':' .. card.lineage, id) end
 end
 
@@ -163,13 +167,25 @@ def facets_of(file: File) -> Sequence[str]:
     """Everything the file can be asked for by."""
     folders = [in_folder(file.folder), *(below_folder(folder) for folder in above(file.folder))]
     kinds = [of_type(file.mime), of_type(f"{file.mime.partition('/')[0]}/*")]
-    told = [*map(tagged, file.tags), *(described(key, value) for key, value in file.metadata.items())]
+    words = [found_word(word) for word in found_words(file)]
+    told = [*map(tagged, file.tags), *words, *(described(key, value) for key, value in file.metadata.items())]
     states = {"unstored": file.stored_at is None, "private": file.private, "made": file.run is not None}
-    return [*folders, *kinds, *told, *(state for state, holds in states.items() if holds)]
+    rooted = [of_root(file.root), "rooted"] if file.root else []
+    return [*folders, *kinds, *told, *rooted, *(state for state, holds in states.items() if holds)]
 
 
 def tagged(tag: str) -> str:
     return f"tag:{tag}"
+
+
+def found_words(file: File) -> Sequence[str]:
+    """What flows found a picture to show, as it lies in its facts."""
+    found = file.facts.get("ai_tags")
+    return [str(tag.get("name", "")) for tag in found or () if isinstance(tag, Mapping)]
+
+
+def found_word(word: str) -> str:
+    return f"found:{word}"
 
 
 def in_folder(folder: str) -> str:
@@ -178,6 +194,10 @@ def in_folder(folder: str) -> str:
 
 def below_folder(folder: str) -> str:
     return f"below:{folder}"
+
+
+def of_root(id: str) -> str:
+    return f"root:{id}"
 
 
 def of_type(mime: str) -> str:

@@ -1,4 +1,8 @@
-"""What is called out when a file is changed or removed, or a group taken apart, for those who remember it."""
+"""What is called out when a file is changed or removed, or a group taken apart, for those who remember it.
+
+What is found by a path or a name is another thing when something else takes its place; that is called out too, but only
+for what somebody looked up to remember it, so that others pay nothing for it.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +23,28 @@ PULSE = 0.5
 REDIAL = 0.5
 """Seconds between two tries to listen again."""
 
+HEED_LUA = """
+local function heed(project, word) redis.call('SADD', P .. 'heeded:' .. project, word) end
+
+-- Once: who looks again says again that he remembers it.
+local function call_heeded(project, word)
+  if redis.call('SREM', P .. 'heeded:' .. project, word) == 1 then
+    redis.call('PUBLISH', P .. 'changed', project .. '/' .. word)
+  end
+end
+"""
+
 log = structlog.stdlib.get_logger(__name__)
+
+
+def path_word(project: str, path: str) -> str:
+    """What is called out when another file lies at a path (folder and name)."""
+    return f"{project}/path:{path}"
+
+
+def sheet_word(project: str, kind: str, name: str) -> str:
+    """What is called out when a document of this name says something else."""
+    return f"{project}/sheet:{kind}:{name}"
 
 
 class LineDead(Exception):
@@ -31,6 +56,8 @@ class Changes(Room):
 
     async def follow(self, changed: Callable[[str], None], standing: Callable[[bool], None]) -> None:
         """Call `changed` with the id of every file and group that is changed or removed from now on, for ever.
+
+        And with the words of `path_word` and `sheet_word`.
 
         `standing` is told whether nothing is missed: True once the line stands, False within a second of its end.
         """
@@ -46,6 +73,10 @@ class Changes(Room):
                 standing(False)
                 await client.aclose()
             await asyncio.sleep(REDIAL)
+
+    async def call_out(self, id: str) -> None:
+        """Have whoever remembers something of a file look again."""
+        await self._client.execute_command("PUBLISH", self._key(CHANNEL), id)
 
     async def _listen(self, line: PubSub, changed: Callable[[str], None], standing: Callable[[bool], None]) -> None:
         asked = False

@@ -91,11 +91,22 @@ return 1
 DELETE_LUA = (
     FILES_LUA
     + """
+-- Whether there is a newer version of it.
+local function is_superseded(id)
+  local text = redis.call('GET', P .. 'file:' .. id)
+  if not text then return false end
+  local file = cjson.decode(text)
+  local own = type(file.lineage) == 'string' and file.lineage or string.sub(string.gsub(id, '%-', ''), 1, 24)
+  local last = redis.call('ZREVRANGE', P .. 'lineage:' .. file.project .. ':' .. own, 0, 0)[1]
+  return last and last ~= id
+end
+
 local id, at = take(), take()
+local superseded = is_superseded(id)
 local text = drop_file(id)
 if not text then return false end
 local file = cjson.decode(text)
-local facts = cjson.encode({name = file.name, mime = file.mime, size = file.size})
+local facts = cjson.encode({name = file.name, mime = file.mime, size = file.size, superseded = superseded or nil})
 emit('file.deleted', file.project, id, at, facts, text)
 return text
 """

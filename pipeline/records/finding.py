@@ -9,13 +9,14 @@ may come and go meanwhile.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from pipeline.errors import CursorInvalid
 from pipeline.labels import folded
 from pipeline.model import Double, File, FileQuery, FileSort, Page
-from pipeline.records.base import Argument, Room, cursor_of, flat, is_score, score, text_of
-from pipeline.records.cards import CARDS_LUA, below_folder, described, in_folder, of_type, tagged
+from pipeline.records.base import EPOCH, Argument, Room, cursor_of, flat, is_score, score, text_of
+from pipeline.records.cards import CARDS_LUA, below_folder, described, found_word, in_folder, of_root, of_type, tagged
 from pipeline.records.ways import COUNT_LUA, FIND_LUA
 
 LOOKED = 250
@@ -68,6 +69,18 @@ while #rows < limit do
     rows[#rows + 1] = {found, redis.call('ZCARD', facet_key(project, 'below:' .. found))}
     low = '(' .. found
   end
+end
+return rows
+"""
+)
+
+TREE_LUA = (
+    CARDS_LUA
+    + """
+local project, root, limit, rows = take(), take(), take(), {}
+local folders = P .. 'folders:' .. project
+for i, found in ipairs(redis.call('ZRANGEBYLEX', folders, '[' .. root, '(' .. root .. '\\255', 'LIMIT', 0, limit)) do
+  rows[i] = {found, redis.call('ZRANGE', facet_key(project, 'below:' .. found), 0, 0, 'WITHSCORES')[2]}
 end
 return rows
 """
@@ -129,10 +142,13 @@ def _groups(query: FileQuery) -> Sequence[Sequence[str]]:
     told = [described(key, value) for key, value in query.metadata.items()]
     groups = [[facet] for facet in (*map(tagged, query.tags), *told)]
     groups += [[*map(tagged, query.any_tags)], [] if "*/*" in query.types else [*map(of_type, query.types)]]
+    groups.append([facet for word in query.any_words for facet in (tagged(word), found_word(word))])
     if query.folder is not None:
         groups.append([in_folder(query.folder)])
     if query.below:
         groups.append([below_folder(query.below)])
+    if query.root:
+        groups.append([of_root(query.root)])
     return [*filter(None, groups), *([state] for state, wanted in _states(query) if wanted)]
 
 
@@ -142,7 +158,7 @@ def _absent(query: FileQuery) -> Sequence[str]:
 
 def _states(query: FileQuery) -> Sequence[tuple[str, bool | None]]:
     unstored = None if query.stored is None else not query.stored
-    return [("unstored", unstored), ("private", query.private), ("made", query.made)]
+    return [("unstored", unstored), ("private", query.private), ("made", query.made), ("rooted", query.rooted)]
 
 
 class Finding(Room):
@@ -207,6 +223,11 @@ class Finding(Room):
         rows = await self._call(FOLDERS_LUA, project, root, text_of(cursor) if cursor else "", limit + 1)
         shown = tuple((path.decode(), count) for path, count in rows[:limit])
         return Page(items=shown, next=cursor_of(shown[-1][0]) if len(rows) > limit else None)
+
+    async def tree(self, project: str, folder: str = "", limit: int = 10_000) -> list[tuple[str, datetime]]:
+        """Every folder in this one, however deep, that holds files, by name, and when its oldest file came."""
+        rows = await self._call(TREE_LUA, project, f"{folder}/" if folder else "", limit)
+        return [(path.decode(), EPOCH + timedelta(microseconds=int(oldest))) for path, oldest in rows if oldest]
 
 
 def _double(row: Sequence[Any]) -> Double:

@@ -14,6 +14,7 @@ from itertools import pairwise
 from pipeline.errors import FileNotFound
 from pipeline.model import File
 from pipeline.records.base import Room
+from pipeline.records.changes import HEED_LUA
 from pipeline.records.files import read_file
 
 LINEAGE = re.compile(r"[0-9a-f]{24}")
@@ -65,16 +66,20 @@ return rows
 )
 
 AT_LUA = (
-    LINES_LUA
+    HEED_LUA
+    + LINES_LUA
     + f"""
-local project, path = take(), take()
+local project, path, heeded = take(), take(), take()
 local low, high = '[' .. path .. '\\0', '[' .. path .. '\\0\\255'
 for _, seat in ipairs(redis.call('ZREVRANGEBYLEX', P .. 'paths:' .. project, high, low, 'LIMIT', 0, {LOOKED})) do
   local text = redis.call('GET', P .. 'file:' .. seat:sub(-36))
   local file = text and cjson.decode(text)
   if file then
     local own = type(file.lineage) == 'string' and file.lineage or file.id:gsub('%-', ''):sub(1, 24)
-    if is_current(project, own, file.id) then return text end
+    if is_current(project, own, file.id) then
+      if heeded == '1' then heed(project, 'path:' .. path) end
+      return text
+    end
   end
 end
 return false
@@ -95,9 +100,12 @@ def version_id(file: File) -> str:
 class Lineages(Room):
     """The versions of files, and paths."""
 
-    async def at(self, project: str, folder: str, name: str) -> File | None:
-        """The file at a path: of several that were sent there on their own the newest, of versions the current one."""
-        text = await self._call(AT_LUA, project, f"{folder}/{name}" if folder else name)
+    async def at(self, project: str, folder: str, name: str, heeded: bool = False) -> File | None:
+        """The file at a path: of several that were sent there on their own the newest, of versions the current one.
+
+        With `heeded`, who follows changes hears `path_word` when it may be another.
+        """
+        text = await self._call(AT_LUA, project, f"{folder}/{name}" if folder else name, int(heeded))
         return read_file(text) if text else None
 
     async def get(self, project: str, lineage: str) -> File:
@@ -112,7 +120,8 @@ class Lineages(Room):
         if not LINEAGE.fullmatch(lineage):
             return []
         start = "-".join(lineage[low:high] for low, high in pairwise((0, 8, 12, 16, 20, 24)))
-        return [read_file(text) for text in await self._call(VERSIONS_LUA, project, lineage, start) if text]
+        files = [read_file(text) for text in await self._call(VERSIONS_LUA, project, lineage, start) if text]
+        return [file for file in files if lineage_of(file) == lineage]  # the first may have joined another since
 
     async def current(self, files: Sequence[File]) -> list[File]:
         """Those of the files of one project that nothing has replaced."""

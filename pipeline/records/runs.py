@@ -200,6 +200,10 @@ class Runs(Room):
         seen, gone = await self._call(PURGE_LUA, queue, at.isoformat(), passed, limit)
         return int(seen), int(gone)
 
+    async def total(self, project: str, status: RunStatus | None = None) -> int:
+        """How many runs of a project there are, of one status if given."""
+        return int(await self._client.zcard(self._key("runs", project, *(("status", status) if status else ()))))
+
     async def running(self, queue: Queue) -> int:
         """How many runs of this queue are running now, of all projects."""
         return int(await self._call(RUNNING_LUA, queue))

@@ -8,16 +8,22 @@ from typing import Any
 from pipeline.errors import SheetExists, SheetNotFound, SheetsTooMany
 from pipeline.model import Page, Sheet, now
 from pipeline.records.base import PAGE_LUA, Room, decode_cursor, paged, score
+from pipeline.records.changes import HEED_LUA
 
 MOST_SHEETS = 10_000
 """Of one kind in one project."""
 EVERY = 1000
 
-SHEETS_LUA = """
+SHEETS_LUA = (
+    HEED_LUA
+    + """
 local project, kind = take(), take()
 local all = P .. 'sheets:' .. project .. ':' .. kind
 local order, names = all .. ':order', all .. ':names'
+
+local function changed(name) if name ~= '' then call_heeded(project, 'sheet:' .. kind .. ':' .. name) end end
 """
+)
 
 ADD_LUA = (
     SHEETS_LUA
@@ -44,6 +50,7 @@ if name ~= before then
   if name ~= '' then redis.call('HSET', names, name, id) end
 end
 redis.call('HSET', all, id, text)
+changed(before)
 return 'made'
 """
 )
@@ -57,7 +64,10 @@ if not text then return 0 end
 local name = cjson.decode(text).name
 redis.call('HDEL', all, id)
 redis.call('ZREM', order, id)
-if type(name) == 'string' then redis.call('HDEL', names, name) end
+if type(name) == 'string' then
+  redis.call('HDEL', names, name)
+  changed(name)
+end
 return 1
 """
 )
@@ -65,7 +75,9 @@ return 1
 NAMED_LUA = (
     SHEETS_LUA
     + """
-local id = redis.call('HGET', names, take())
+local name, heeded = take(), take()
+local id = redis.call('HGET', names, name)
+if id and heeded == '1' then heed(project, 'sheet:' .. kind .. ':' .. name) end
 return id and redis.call('HGET', all, id)
 """
 )
@@ -107,9 +119,12 @@ class Sheets(Room):
         """The one of this id; raises `SheetNotFound`."""
         return _read(await self._text(project, kind, id))
 
-    async def named(self, project: str, kind: str, name: str) -> Sheet | None:
-        """The one of this name, None when there is none."""
-        text = await self._call(NAMED_LUA, project, kind, name)
+    async def named(self, project: str, kind: str, name: str, heeded: bool = False) -> Sheet | None:
+        """The one of this name, None when there is none.
+
+        With `heeded`, who follows changes hears `sheet_word` when it says something else or is gone.
+        """
+        text = await self._call(NAMED_LUA, project, kind, name, int(heeded))
         return _read(text) if text else None
 
     async def change(

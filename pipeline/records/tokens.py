@@ -18,6 +18,10 @@ class Tokens(Room):
         """Use it up, to be remembered for `seconds`; False when it was used before."""
         return bool(await self._call(BURN_LUA, name, max(1, int(seconds * 1000))))
 
+    async def is_burnt(self, name: str) -> bool:
+        """Whether it was used up."""
+        return bool(await self._client.exists(self._key("token", name)))
+
     async def give_back(self, name: str) -> None:
         """Let it be used after all; for who used it up only."""
         await self._call(RETURN_LUA, name)

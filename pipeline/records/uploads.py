@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -10,21 +10,27 @@ import orjson
 
 from pipeline.errors import QuotaExceeded, UploadNotFound
 from pipeline.model import File, Limits, Run, Upload, now
-from pipeline.records.base import DUE_LUA, Argument, Room, score
+from pipeline.records.base import DUE_LUA, PAGE_LUA, Argument, Room, score
 from pipeline.records.files import FILES_LUA, file_arguments
 from pipeline.records.queue import Slip
 from pipeline.records.steps import CREATING_LUA, run_arguments
 from pipeline.records.trails import BYTES_LUA, LAST_WORD
 
+# Those whose bytes come to an address of theirs wait for long, and are listed by project.
 CREATE_LUA = (
     FILES_LUA
     + """
-local id, text, offset, expires = take(), take(), take(), take()
-if redis.call('EXISTS', P .. 'upload:' .. id) == 1 then return end
-local broken = over(take(), tonumber(take()), take(), take())
+local id, text, offset, expires, project, listed = take(), take(), take(), take(), take(), take()
+local key = P .. 'upload:' .. id
+if redis.call('EXISTS', key) == 1 then return end
+local broken = over(project, tonumber(take()), take(), take())
 if broken then return broken end
-redis.call('HSET', P .. 'upload:' .. id, 'text', text, 'offset', offset)
+redis.call('HSET', key, 'text', text, 'offset', offset)
 redis.call('ZADD', P .. 'expiring:uploads', expires, id)
+if listed ~= '' then
+  redis.call('HSET', key, 'listed', project)
+  redis.call('ZADD', P .. 'uploads:' .. project, listed, id)
+end
 """
 )
 
@@ -38,7 +44,13 @@ return 1
 """
 
 FORGET_LUA = """
+local function unlist(id)
+  local project = redis.call('HGET', P .. 'upload:' .. id, 'listed')
+  if project then redis.call('ZREM', P .. 'uploads:' .. project, id) end
+end
+
 local function forget_upload(id)
+  unlist(id)
   redis.call('ZREM', P .. 'expiring:uploads', id)
   return redis.call('DEL', P .. 'upload:' .. id)
 end
@@ -50,6 +62,7 @@ local function end_upload(id)
   local key, ended = P .. 'upload:' .. id, P .. 'ended:' .. id
   local expires = redis.call('ZSCORE', P .. 'expiring:uploads', id)
   if expires and string.find(redis.call('HGET', key, 'text'), '"marks":{"', 1, true) then
+    unlist(id)
     redis.call('RENAME', key, ended)
     redis.call('PEXPIREAT', ended, math.floor(expires / 1000))
   end
@@ -72,7 +85,7 @@ local function finish()
   end_upload(id)
   emit('file.uploaded', file.project, file.id, at, file.facts, nil, unheard)
   if file.stored ~= '' then emit('file.stored', file.project, file.id, at, file.facts, nil, unheard) end
-  return 1
+  return redis.call('EXISTS', P .. 'sheets:' .. file.project .. ':on_upload') == 1 and 2 or 1
 end
 """
 )
@@ -85,7 +98,7 @@ FOLLOW_LUA = (
     + CREATING_LUA
     + """
 local told = finish()
-if told == 1 then create(take_run()) end
+if told == 1 or told == 2 then create(take_run()) end
 return told
 """
 )
@@ -117,13 +130,35 @@ redis.call('HSETNX', key, 'size', size)
 return redis.call('HGET', key, 'size')
 """
 
+DESCRIBE_LUA = """
+local key, metadata = P .. 'upload:' .. take(), take()
+if redis.call('EXISTS', key) == 0 then return 0 end
+redis.call('HSET', key, 'metadata', metadata)
+return 1
+"""
+
+ROW_LUA = """
+local function row_of(id) return redis.call('HMGET', P .. 'upload:' .. id, 'text', 'offset', 'size', 'metadata') end
+"""
+
+WAITING_LUA = (
+    PAGE_LUA
+    + ROW_LUA
+    + """
+local found, rows = page(P .. 'uploads:' .. take(), take(), take(), take()), {}
+for i = 1, #found, 2 do rows[#rows + 1] = row_of(found[i]) end
+return rows
+"""
+)
+
 # An id without a record would stand at the head of the index for ever.
 EXPIRED_LUA = (
     DUE_LUA
+    + ROW_LUA
     + """
 local rows, index = {}, P .. 'expiring:uploads'
 for _, id in ipairs(due(index, take(), take(), take())) do
-  local row = redis.call('HMGET', P .. 'upload:' .. id, 'text', 'offset', 'size')
+  local row = row_of(id)
   if row[1] then rows[#rows + 1] = row else redis.call('ZREM', index, id) end
 end
 return rows
@@ -146,8 +181,9 @@ class Uploads(Room):
         Raises `QuotaExceeded` when its project has reached the limits, or will with the bytes it declares.
         """
         size = upload.intake.declared_size or 0
-        known = (upload.id, upload.model_dump_json(), upload.offset, score(upload.expires_at))
-        _refuse(await self._call(CREATE_LUA, *known, upload.project, size, *_quota(limits)), limits)
+        listed = "" if upload.way == "append" else score(upload.created_at)
+        known = (upload.id, upload.model_dump_json(), upload.offset, score(upload.expires_at), upload.project, listed)
+        _refuse(await self._call(CREATE_LUA, *known, size, *_quota(limits)), limits)
 
     async def get(self, upload_id: str) -> Upload:
         """The upload; raises `UploadNotFound` when there is none or it has become a file."""
@@ -164,6 +200,11 @@ class Uploads(Room):
             raise UploadNotFound(id=upload_id)
         return int(known)
 
+    async def describe(self, upload_id: str, metadata: Mapping[str, str]) -> None:
+        """Give it this metadata in place of what it was begun with; raises `UploadNotFound`."""
+        if not await self._call(DESCRIBE_LUA, upload_id, orjson.dumps(dict(metadata))):
+            raise UploadNotFound(id=upload_id)
+
     async def advance(self, upload_id: str, offset: int) -> None:
         """Note that bytes up to `offset` are safe; a lower one than before changes nothing. Raises `UploadNotFound`."""
         if not await self._call(ADVANCE_LUA, upload_id, offset):
@@ -177,9 +218,10 @@ class Uploads(Room):
         following: tuple[Run, Slip] | None = None,
         text: bytes | None = None,
         unheard: bool = False,
-    ) -> None:
+    ) -> bool:
         """Turn the upload into `file`, in one step with its events and the run `following` it; `text` is it as JSON.
 
+        Whether the project has orders for what is stored, which are for the caller to see to.
         When `unheard`, only a webhook of the records can want its events; without one they wait for nobody.
         However many are finished at once, the project's files stay within the limits: raises `QuotaExceeded`. Raises
         `UploadNotFound` when it is gone.
@@ -190,6 +232,7 @@ class Uploads(Room):
         if not answer:
             raise UploadNotFound(id=upload_id)
         _refuse(answer, limits)
+        return bool(answer == 2)
 
     async def condemn(self, file: File, signature: str) -> None:
         """Tell, once, of a virus in what would have become `file`."""
@@ -205,13 +248,18 @@ class Uploads(Room):
         """Uploads that should have ended by `before`, the longest overdue first, without the first `passed`."""
         return [_read(row) for row in await self._call(EXPIRED_LUA, score(before), passed, limit)]
 
+    async def waiting(self, project: str, after: tuple[str, str] = ("", ""), limit: int = 50) -> list[Upload]:
+        """Those of a project whose bytes come in parts or by one PUT, newest first, behind a score and id."""
+        return [_read(row) for row in await self._call(WAITING_LUA, project, *after, limit) if row[0]]
+
     async def known(self, upload_ids: Sequence[str]) -> set[str]:
         """Those of the ids that are uploads which have not ended."""
         found = await self._call(KNOWN_LUA, *upload_ids) if upload_ids else []
         return {id for id, there in zip(upload_ids, found, strict=True) if there}
 
     async def _found(self, kind: str, upload_id: str) -> Upload:
-        row = await self._client.execute_command("HMGET", self._key(kind, upload_id), "text", "offset", "size")
+        fields = ("text", "offset", "size", "metadata")
+        row = await self._client.execute_command("HMGET", self._key(kind, upload_id), *fields)
         if row[0] is None:
             raise UploadNotFound(id=upload_id)
         return _read(row)
@@ -221,6 +269,10 @@ def _read(row: Sequence[Any]) -> Upload:
     known = orjson.loads(row[0]) | {"offset": int(row[1])}
     if row[2] is not None:
         known["intake"]["declared_size"] = int(row[2])
+    if row[3] is not None:
+        known["intake"]["metadata"] = orjson.loads(row[3])
+        if known["intake"]["follow"]:
+            known["intake"]["follow"]["metadata"] = known["intake"]["metadata"]
     return Upload.model_validate(known)
 
 

@@ -8,6 +8,7 @@ from pipeline.uploads.holds import Holds
 from pipeline.uploads.opening import Opening
 from pipeline.uploads.parts import Parts
 from pipeline.uploads.progress import Progress
+from pipeline.uploads.ranging import Ranging
 from pipeline.uploads.tickets import Tickets
 from pipeline.uploads.verbs import Uploads
 from pipeline.uploads.vetting import Vetting
@@ -22,6 +23,7 @@ __all__ = [
     "Opening",
     "Parts",
     "Progress",
+    "Ranging",
     "Tickets",
     "Uploads",
     "Vetting",

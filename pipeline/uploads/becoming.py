@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
+from typing import Protocol
 
 import structlog
 
@@ -16,8 +17,15 @@ from pipeline.storage.base import Content, Storage
 from pipeline.stored import manifest, write_manifest
 from pipeline.uploads.vetting import Vetting
 
-OnStored = Callable[[Grant, File], Awaitable[None]]
+
+class OnStored(Protocol):
+    """Hears of a file that is kept for good, and whether anything can have been ordered for such."""
+
+    def __call__(self, grant: Grant, file: File, *, ordered: bool = True) -> Awaitable[None]: ...
+
+
 Prepare = Callable[[Grant, Upload, File], Awaitable[tuple[Run, Slip] | None]]
+Look = Callable[[File], None]
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -44,8 +52,10 @@ class Becoming:
         self._on_stored = on_stored
         self._prepare = prepare
 
-    async def file(self, grant: Grant, upload: Upload, media_type: str, size: int, digest: str) -> File:
-        """The File that promoted bytes become; raises `QuotaExceeded` and what `Vetting.vet` does."""
+    async def file(
+        self, grant: Grant, upload: Upload, media_type: str, size: int, digest: str, look: Look | None = None
+    ) -> File:
+        """The File that promoted bytes become; raises `QuotaExceeded` and what `Vetting.vet` and `look` do."""
         try:
             vetted = await self._vetting.vet(grant, upload, media_type, size, digest)
         except FileInfected as virus:
@@ -53,16 +63,22 @@ class Becoming:
             await self._records.uploads.condemn(draft, virus.facts["signature"])
             raise
         file = self.drafted(grant, upload, media_type, vetted.size, vetted.digest, vetted.image)
+        if look:
+            look(file)
         return await self.become(grant, file, await self._prepare(grant, upload, file))
 
-    async def at_once(self, grant: Grant, upload: Upload, media_type: str, body: bytes, digest: str) -> File:
+    async def at_once(
+        self, grant: Grant, upload: Upload, media_type: str, body: bytes, digest: str, look: Look | None = None
+    ) -> File:
         """The same of an upload whose bytes are all in memory and in no storage yet."""
         storage = self._storages[upload.storage]
         if self._vetting.is_read(grant, media_type):
             await storage.put_all([Content(upload.key, body, media_type)])
-            return await self.file(grant, upload, media_type, len(body), digest)
+            return await self.file(grant, upload, media_type, len(body), digest, look)
         await self._vetting.vet(grant, upload, media_type, len(body), digest)
         file = self.drafted(grant, upload, media_type, len(body), digest, None)
+        if look:
+            look(file)
         following = await self._prepare(grant, upload, file)
         text = file.model_dump_json().encode()
         await storage.put_all([Content(file.key, body, media_type), manifest(file, text)])
@@ -76,15 +92,15 @@ class Becoming:
     async def _known(
         self, grant: Grant, file: File, following: tuple[Run, Slip] | None, text: bytes | None = None
     ) -> File:
-        await self._commit(grant, file, following, text)
+        ordered = await self._commit(grant, file, following, text)
         if file.stored_at is not None:
-            await self.announce(grant, file)
+            await self.announce(grant, file, ordered=ordered)
         return file
 
-    async def announce(self, grant: Grant, file: File) -> None:
+    async def announce(self, grant: Grant, file: File, *, ordered: bool = True) -> None:
         """Tell of a file that is kept for good; what goes wrong behind it is only logged."""
         try:
-            await self._on_stored(grant, file)
+            await self._on_stored(grant, file, ordered=ordered)
         except SafelightError as error:
             log.warning("on_upload_failed", file=file.id, code=error.code, reason=error.message)
 
@@ -122,15 +138,19 @@ class Becoming:
             description=intake.description,
             lineage=intake.lineage,
             version=intake.version,
+            root=intake.root,
+            facts=intake.facts,
             created_at=at,
             stored_at=at if stored else None,
             expires_at=None if stored else at + timedelta(seconds=self._settings.unstored_expiry),
         )
 
-    async def _commit(self, grant: Grant, file: File, following: tuple[Run, Slip] | None, text: bytes | None) -> None:
+    async def _commit(self, grant: Grant, file: File, following: tuple[Run, Slip] | None, text: bytes | None) -> bool:
+        """Put it on record; whether anything can have been ordered for files of its project."""
         try:
             unheard = not grant.project.names_webhook(file)
-            await self._records.uploads.finish(file.id, file, grant.project.limits, following, text, unheard)
+            return await self._records.uploads.finish(file.id, file, grant.project.limits, following, text, unheard)
         except UploadNotFound:
             if not await self.is_file(file.id):  # a commit sent twice by the client library finds itself done
                 raise
+            return True

@@ -64,13 +64,15 @@ class Fetching:
         reuse: bool = False,
         run: str | None = None,
         id: str | None = None,
+        promise: str | None = None,
     ) -> Fetch:
         """Have the file at `url` taken in as `intake` says; without `name` it is called as its server calls it.
 
         With `check`, a URL that the project fetched before, and whose file is still there, answers with that file at
         once, and one that is being fetched with the fetch under way; `save` (None: as `check`) has this one remembered.
         With `reuse`, a stored file of the same bytes is taken in its place. What `intake` declares of type and size
-        does not count. A second begin of the same `id` begins nothing.
+        does not count. A second begin of the same `id` begins nothing. The file has the id `promise`, if there is one,
+        unless a try of a worker broke off.
 
         Raises `UrlInvalid` or one of its kind, `AddressRefused`, `FetchesTooMany`, and what an upload with such claims
         would; all else is told by the fetch.
@@ -85,6 +87,7 @@ class Fetching:
             save=check if save is None else save,
             reuse=reuse,
             run=run,
+            promise=promise,
         )
         if check and (known := await self._known(fetch)):
             return known

@@ -24,6 +24,7 @@ from pipeline.errors import (
 from pipeline.model import File, Grant, Intake, Upload
 from pipeline.records import Records
 from pipeline.storage.base import Storage
+from pipeline.uploads.becoming import Look
 from pipeline.uploads.checking import Checksum, checked
 from pipeline.uploads.holds import Hold, Holds
 from pipeline.uploads.opening import Opening
@@ -122,10 +123,10 @@ class Growing:
         except UploadNotFound:
             return await self._repeated(grant, id, stretch, chunks)
 
-    async def join(self, grant: Grant, intake: Intake, ids: Sequence[str]) -> File:
+    async def join(self, grant: Grant, intake: Intake, ids: Sequence[str], look: Look | None = None) -> File:
         """The File that the bytes of complete pieces make in this order; one may come more than once, and all stay.
 
-        Raises `PieceInvalid`, and what `Uploads.accept` does.
+        Raises `PieceInvalid`, and what `Uploads.accept` and `look` do.
         """
         async with contextlib.AsyncExitStack() as turns:
             for id in sorted(set(ids)):
@@ -136,7 +137,8 @@ class Growing:
                 await self._writing.set_aside(piece)
             size = sum(pieces[id].offset for id in ids)
             joined = self._read([pieces[id] for id in ids])
-            return await self._uploads.accept(grant, intake.model_copy(update={"declared_size": size}), joined)
+            whole = intake.model_copy(update={"declared_size": size})
+            return await self._uploads.accept(grant, whole, joined, look=look)
 
     # One request
 

@@ -48,9 +48,9 @@ class Opening:
         self.rules(grant, intake, piece=piece)
         return self.made(grant, intake, media_type)
 
-    def made(self, grant: Grant, intake: Intake, media_type: str | None = None) -> Upload:
+    def made(self, grant: Grant, intake: Intake, media_type: str | None = None, id: str | None = None) -> Upload:
         """A new upload under claims that keep to the rules; raises what `labels` does."""
-        id, route = new_id(), route_of(grant, intake)
+        id, route = id or new_id(), route_of(grant, intake)
         filed = {
             "metadata": labels.metadata(intake.metadata),
             "tags": labels.tags(intake.tags, labels.PRINTED),

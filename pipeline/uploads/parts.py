@@ -98,20 +98,25 @@ class Parts:
 
     # Addresses
 
-    async def url(self, upload: Upload, number: int, base: str, seconds: float | None = None) -> str:
+    async def url(
+        self, upload: Upload, number: int, base: str, seconds: float | None = None, place: str = "/v1/parts/"
+    ) -> str:
         """Where part `number` is to be put; `base` is where this server is reached. Raises `PartNumberInvalid`.
 
-        It takes bytes for `seconds`, else for as long as the settings say.
+        It takes bytes for `seconds`, else for as long as the settings say. An address of ours is below `place`.
         """
         slot, lasts = slot_of(upload, number), seconds or self._lasts
         address = await self._staging(upload).part_url(upload, number, slot.size, lasts)
-        return address or f"{base}/v1/parts/{self._sealed(PART, upload, number, lasts)}"
+        return address or f"{base}{place}{self._sealed(PART, upload, number, lasts)}"
 
     async def put_url(self, upload: Upload, base: str) -> str:
         """Where all of it is to be put."""
-        size = _known_size(upload.intake)
-        address = await self._staging(upload).put_url(upload, put_type(upload), size, self._lasts)
+        address = await self.storage_url(upload, self._lasts)
         return address or f"{base}/v1/put/{self._sealed(PUT, upload, 0, self._lasts)}"
+
+    async def storage_url(self, upload: Upload, seconds: float) -> str | None:
+        """Where all of it can be put for so long without us, None if there is no such address."""
+        return await self._staging(upload).put_url(upload, put_type(upload), _known_size(upload.intake), seconds)
 
     def _sealed(self, purpose: str, upload: Upload, number: int, lasts: float) -> str:
         return self._seals.seal(purpose, upload.project, time.time() + lasts, {"id": upload.id, "part": number})
@@ -147,13 +152,14 @@ class Parts:
     ) -> None:
         """Take all of it at once; until it is finished, another PUT replaces the earlier one.
 
-        Raises `PutTypeWrong`, `PutLengthWrong`, `UploadBusy`, and whatever its bytes are refused for.
+        Where the sender does not tell the length, what comes is measured. Raises `PutTypeWrong`, `PutLengthWrong`,
+        `UploadBusy`, and whatever its bytes are refused for.
         """
         upload = await self._of_way(grant, id, "put")
         if media_type != put_type(upload):
             raise PutTypeWrong(wanted=put_type(upload))
         size = _known_size(upload.intake)
-        if length != size:
+        if length is not None and length != size:
             raise PutLengthWrong(wanted=size)
         async with self._holds.of(id):
             upload = await self._of_way(grant, id, "put")
@@ -163,6 +169,9 @@ class Parts:
             await staging.drop(upload)
             with self._progress.of(upload, arrival):
                 await staging.append(upload, 0, arrival)
+            if arrival.size != size:
+                await staging.drop(upload)
+                raise PutLengthWrong(wanted=size)
             await self._records.uploads.advance(id, size)
 
     # When they are all there

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime
 from hashlib import sha256
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pipeline.errors import TicketUsed
 from pipeline.model import Grant, Intake, new_id
@@ -42,6 +42,19 @@ class Tickets:
         token = self._seals.seal(PURPOSE, grant.project.id, expires, claims)
         return Ticket(token, datetime.fromtimestamp(expires, UTC))
 
+    async def look(self, token: str) -> tuple[Grant, Intake, str]:
+        """What the ticket allows, without using it, and a name that only it has; raises what `use` does."""
+        project, claims = self._seals.open(PURPOSE, token)
+        name = _name(claims)
+        if await self._records.tokens.is_burnt(name):
+            raise TicketUsed
+        return Grant(project=project), Intake.model_validate(claims["intake"]), name
+
+    def name(self, token: str) -> tuple[Grant, str]:
+        """Whose ticket it is, used or not, and the name that only it has; raises `SignatureInvalid`, ..."""
+        project, claims = self._seals.open(PURPOSE, token)
+        return Grant(project=project), _name(claims)
+
     @contextlib.asynccontextmanager
     async def use(self, token: str) -> AsyncIterator[tuple[Grant, Intake]]:
         """What the ticket allows, while the block takes the file in; it is given back when that fails.
@@ -50,7 +63,7 @@ class Tickets:
         stays used.
         """
         project, claims = self._seals.open(PURPOSE, token)
-        name = sha256(str(claims["id"]).encode()).hexdigest()
+        name = _name(claims)
         if not await self._records.tokens.burn(name, claims["until"] - time.time() + 60):
             raise TicketUsed
         try:
@@ -58,3 +71,7 @@ class Tickets:
         except BaseException:
             await self._cleaning.quietly(self._records.tokens.give_back(name))
             raise
+
+
+def _name(claims: Mapping[str, Any]) -> str:
+    return sha256(str(claims["id"]).encode()).hexdigest()

@@ -14,7 +14,7 @@ from pipeline.records import Records
 from pipeline.staging import Staging
 from pipeline.storage.base import Storage
 from pipeline.stored import delete_bytes
-from pipeline.uploads.becoming import Becoming
+from pipeline.uploads.becoming import Becoming, Look
 from pipeline.uploads.cleaning import Cleaning
 from pipeline.uploads.holds import Holds
 from pipeline.uploads.opening import Opening
@@ -59,6 +59,10 @@ class Uploads:
         await self._opening.begin(grant, upload)
         return upload
 
+    def check(self, grant: Grant, intake: Intake) -> None:
+        """Raise what a file with these claims would be refused for, whatever its bytes are."""
+        self._opening.upload(grant, intake)
+
     async def append(self, grant: Grant, id: str, offset: int, chunks: AsyncIterable[bytes]) -> Upload:
         """Add `chunks` at `offset` and return the upload as it stands; what came before a cut is kept.
 
@@ -91,16 +95,21 @@ class Uploads:
         *,
         opened: Opened | None = None,
         instead: Instead | None = None,
+        look: Look | None = None,
+        id: str | None = None,
     ) -> File:
         """Take a whole file in one go; when this raises, or is cancelled, nothing of it is left.
 
+        It has `id`, if that is given, which nothing else may have.
+
         `opened` is told of the upload before it is on record or has bytes. When all have come, `instead` may answer to
-        their sha256 with a file that is taken in the place of a new one.
+        their sha256 with a file that is taken in the place of a new one. `look` is shown the file when all is known of
+        it and before anybody else can see it; it may raise.
         """
         intake = await self._opening.narrowed(grant, intake)
         arrival = Arrival(chunks, self._opening.rules(grant, intake), whole=True)
         await arrival.open()
-        upload = self._opening.made(grant, intake, arrival.media_type)
+        upload = self._opening.made(grant, intake, arrival.media_type, id)
         if opened:
             await opened(upload)
         await self._begun(grant, upload)
@@ -113,9 +122,9 @@ class Uploads:
                 await self._cleaning.quietly(self._writing.forget(upload))
                 return file
             if body is not None:
-                return await self._becoming.at_once(grant, upload, media_type, body, digest)
+                return await self._becoming.at_once(grant, upload, media_type, body, digest, look)
             await self._staging(upload).promote(upload, media_type)
-            return await self._becoming.file(grant, upload, media_type, arrival.size, digest)
+            return await self._becoming.file(grant, upload, media_type, arrival.size, digest, look)
         except BaseException:
             await self._cleaning.quietly(self._writing.forget(upload))
             raise
@@ -138,6 +147,10 @@ class Uploads:
     async def get(self, grant: Grant, id: str) -> Upload:
         """The upload with the offset that is durably staged; raises `UploadNotFound` or `UploadExpired`."""
         return await self._writing.get(grant, id)
+
+    async def known(self, grant: Grant, id: str) -> Upload:
+        """The upload as it is on record, its bytes not looked at; raises `UploadNotFound` or `UploadExpired`."""
+        return await self._opening.found(grant, id)
 
     async def is_promoted(self, upload: Upload) -> bool:
         """Whether all its bytes lie in their place already, by a try to finish that did not come to its end."""

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from uuid import uuid5
 
 import structlog
 
 from pipeline.errors import RunNotFound
 from pipeline.jobs import ERRANDS, slip
-from pipeline.model import Delivery, File, HookStanding, Run, Webhook
+from pipeline.model import Delivery, File, HookStanding, Run, Sheet, Webhook
 from pipeline.records import Records
 from pipeline.records.outgoing import Leaving, Made
 from pipeline.records.queue import Slip
 from pipeline.settings import Settings
-from pipeline.webhooks.dialects import DIALECTS
+from pipeline.webhooks.dialects import DIALECTS, READS
 from pipeline.webhooks.message import Message
 from pipeline.webhooks.targets import NAMESPACE, Targets
 
@@ -42,8 +44,12 @@ class Dispatching:
         messages = await self._messages(batch)
         wanted = await self._wanted(messages)
         standings = await self._standings(wanted)
+        sheets = await self._sheets(wanted)
         made = {
-            place: self._made(message, [one for one in wanted.get(place, ()) if not standings[one.id].disabled_at])
+            place: self._made(
+                replace(message, sheets=sheets.get(message.project, ())),
+                [one for one in wanted.get(place, ()) if not standings[one.id].disabled_at],
+            )
             for place, message in messages.items()
         }
         return await self._records.outgoing.dispatch(made, self._settings.delivery_retention)
@@ -94,15 +100,23 @@ class Dispatching:
 
     # What they are told
 
-    async def _messages(self, batch: Sequence[Leaving]) -> Mapping[str, Message]:
-        files = await self._files([one.subject for one in batch if one.type.startswith("file.") and not one.noun])
-        runs = await self._runs([one.subject for one in batch if one.type.startswith("run.")])
-        outputs = await self._files([output.id for run in runs.values() for output in run.outputs])
-        return {leaving.place: self._message(leaving, files, runs, outputs) for leaving in batch}
+    async def _sheets(self, wanted: Mapping[str, Sequence[Webhook]]) -> Mapping[str, Sequence[Sheet]]:
+        """By project, the documents that the dialects of those who are to be told look into."""
+        told = {(webhook.project, READS.get(webhook.dialect)) for webhooks in wanted.values() for webhook in webhooks}
+        found: defaultdict[str, list[Sheet]] = defaultdict(list)
+        for project, kind in told:
+            if kind:
+                found[project] += await self._records.sheets.every(project, kind)
+        return found
 
-    def _message(
-        self, leaving: Leaving, files: Mapping[str, File], runs: Mapping[str, Run], outputs: Mapping[str, File]
-    ) -> Message:
+    async def _messages(self, batch: Sequence[Leaving]) -> Mapping[str, Message]:
+        about = [one.subject for one in batch if one.type.startswith(("file.", "derivative.")) and not one.noun]
+        runs = await self._runs([one.subject for one in batch if one.type.startswith("run.")])
+        used = [id for run in runs.values() for id in (*_inputs(run), *(output.id for output in run.outputs))]
+        files = await self._files([*about, *used])
+        return {leaving.place: self._message(leaving, files, runs) for leaving in batch}
+
+    def _message(self, leaving: Leaving, files: Mapping[str, File], runs: Mapping[str, Run]) -> Message:
         gone = File.model_validate(leaving.noun) if leaving.noun and leaving.type.startswith("file.") else None
         run = runs.get(leaving.subject) if leaving.type.startswith("run.") else None
         return Message(
@@ -115,7 +129,8 @@ class Dispatching:
             leaving.facts,
             gone or files.get(leaving.subject),
             run,
-            {output.id: outputs[output.id] for output in run.outputs if output.id in outputs} if run else {},
+            {output.id: files[output.id] for output in run.outputs if output.id in files} if run else {},
+            {id: files[id] for id in _inputs(run) if id in files} if run else {},
             project.public_key if (project := self._settings.projects.get(leaving.project)) else None,
         )
 
@@ -129,3 +144,8 @@ class Dispatching:
             with suppress(RunNotFound):
                 found[id] = await self._records.runs.get(id)
         return found
+
+
+def _inputs(run: Run) -> Sequence[str]:
+    """What it was given; some of them may be fetches that never became files."""
+    return [id for ids in run.inputs.values() for id in ids]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
-from pipeline.model import File, Run, Webhook
+from pipeline.model import File, Run, Sheet, Webhook
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,12 @@ class Message:
     run: Run | None = None
     outputs: Mapping[str, File] = field(default_factory=dict)
     """The files a run made, by id."""
+    inputs: Mapping[str, File] = field(default_factory=dict)
+    """The files it was given, by id."""
     public_key: str | None = None
     """That of the project."""
+    sheets: Sequence[Sheet] = ()
+    """What the dialect reads of the project's documents."""
 
 
 @dataclass(frozen=True)

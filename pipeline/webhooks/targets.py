@@ -62,10 +62,13 @@ class Targets:
         if message.file is not None:
             found += _asked(project, message.file.hook)
             route = project.routes.get(message.file.route or "")
-            if route is not None and route.webhook:
+            # A dialect whose routes have webhooks names them with the file, so that they hear its own words.
+            named = message.file.hook.url if message.file.hook else None
+            if route is not None and route.webhook and route.webhook != named:
                 found.append(_named(project, Hook(url=route.webhook), "route"))
         if message.run is not None:
-            found += _asked(project, message.run.hook)
+            for hook in (message.run.hook, *message.run.hooks):
+                found += _asked(project, hook)
             if url := await self._of_flow(message.run):
                 found.append(_named(project, Hook(url=url), "flow"))
         return found

@@ -25,6 +25,9 @@ from tests.conftest import running_valkey
 
 from .house import CONFIG, PAIR, TINY, House
 
+LINGERING = 1.0
+"""Seconds for which the rest of a refused body is still read: a tenth of what aiohttp gives it by itself."""
+
 
 @pytest.fixture(scope="package")
 def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
@@ -42,7 +45,7 @@ async def served(redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> As
 @asynccontextmanager
 async def answering(app: web.Application) -> AsyncIterator[int]:
     """The port at which the application answers while the block runs."""
-    runner = Runner(app, shutdown_timeout=1)
+    runner = Runner(app, shutdown_timeout=1, lingering_time=LINGERING)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()

@@ -28,7 +28,8 @@ async def test_every_route_is_described_and_every_description_is_routed(house: H
     document = await house.json("GET", "/openapi.json", key=None)
     described = {(method.upper(), path) for path, methods in document["paths"].items() for method in methods}
     assert routed == {(method, path) for method, path in described if method != "HEAD"}
-    assert again == {"/tus/", "/group//"}
+    known = {endpoint.path.rstrip("/") for endpoint in ENDPOINTS}
+    assert {path.rstrip("/") for path in again} - known == {"/imagekit/v1/metadata"}
 
 
 async def test_operations_say_what_they_take_and_give(house: House) -> None:

@@ -5,23 +5,33 @@ from __future__ import annotations
 import json
 import os
 import pty
+import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 from PIL import Image
+
+import pipeline.cli
+from tests.cli.forked import forked
 
 ROOT = Path(__file__).parents[2]
 COMMAND = Path(sys.executable).parent / "safelight"
 PHOTO = ROOT / "docs" / "demo" / "photo.jpg"
 SUNSET = ROOT / "tests" / "photos" / "sunset.jpg"
+
+
+STARTED: set[str] = set()
+"""The commands that have been started as users start them."""
+COMMANDS: Mapping[str, Any] = vars(typer.main.get_command(pipeline.cli.app))["commands"]
 
 
 def environ(**more: str) -> dict[str, str]:
@@ -32,21 +42,20 @@ def environ(**more: str) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Shell:
-    """Runs the command in one folder."""
+    """Runs the command in one folder.
+
+    The program itself is started when a command is given for the first time; after that it is forked where it is
+    loaded already.
+    """
 
     folder: Path
 
     def __call__(self, *words: object, check: int | None = 0, **more: str) -> subprocess.CompletedProcess[str]:
         """What `safelight <words>` printed; fails unless it ended with the exit code `check`."""
-        done = subprocess.run(
-            [COMMAND, *map(str, words)],
-            cwd=self.folder,
-            env=environ(**more),
-            capture_output=True,
-            text=True,
-            timeout=100,
-            stdin=subprocess.DEVNULL,
-        )
+        given = [*map(str, words)]
+        run = forked if _command(given) in STARTED else started
+        STARTED.add(_command(given))
+        done = run(given, self.folder, environ(**more), 100)
         if check is not None:
             assert done.returncode == check, f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
         assert "Traceback" not in done.stderr, done.stderr
@@ -54,6 +63,26 @@ class Shell:
 
     def json(self, *words: object, check: int = 0, **more: str) -> Any:
         return json.loads(self(*words, "--json", check=check, **more).stdout)
+
+
+def started(
+    words: Sequence[str], folder: Path, variables: Mapping[str, str], seconds: float
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [COMMAND, *words],
+        cwd=folder,
+        env=variables,
+        capture_output=True,
+        text=True,
+        timeout=seconds,
+        stdin=subprocess.DEVNULL,
+    )
+
+
+def _command(words: Sequence[str]) -> str:
+    """`flows ls`, `nodes`, `run --local`: what of the words chooses the code that is loaded and run."""
+    chosen = words[:2] if isinstance(COMMANDS.get(words[0]), typer.core.TyperGroup) else words[:1]
+    return " ".join([*chosen, *(word for word in words if word == "--local")])
 
 
 def on_terminal(folder: Path, *words: object) -> tuple[int, str]:
@@ -180,12 +209,17 @@ def safelight(up: Up, up_folder: Path) -> Shell:
     return Shell(up_folder)
 
 
-@pytest.fixture
-def photos(tmp_path: Path) -> Sequence[Path]:
-    """Three small photographs in a folder `photos`."""
-    folder = tmp_path / "photos"
-    folder.mkdir()
+@pytest.fixture(scope="session")
+def small_photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("photos")
     with Image.open(SUNSET) as opened:
         for number in range(1, 4):
-            opened.copy().resize((600 + number, 400)).save(folder / f"photo {number}.jpg")
+            opened.resize((600 + number, 400)).save(folder / f"photo {number}.jpg")
+    return folder
+
+
+@pytest.fixture
+def photos(tmp_path: Path, small_photos: Path) -> Sequence[Path]:
+    """Three small photographs in a folder `photos`."""
+    folder = shutil.copytree(small_photos, tmp_path / "photos")
     return sorted(folder.iterdir())

@@ -11,10 +11,15 @@ import stat
 import subprocess
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.cli.conftest import COMMAND, PHOTO, ROOT, Shell, Up, alive, descendants, environ, running, until
+
+ONE_CHILD = {"SAFELIGHT_SANDBOX_CHILDREN": "1"}
 
 
 def status(up: Up, path: str) -> int:
@@ -28,8 +33,35 @@ def status(up: Up, path: str) -> int:
         return 0
 
 
+def pid_of(up: Up, *words: str) -> int:
+    """The one process under `up` whose command line has these words; a part that died has another than `up` noted."""
+    found = [pid for pid in descendants(up.program.pid) if alive(pid) and set(words) <= set(words_of(pid))]
+    assert len(found) == 1, found
+    return found[0]
+
+
+def words_of(pid: int) -> list[str]:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+    except OSError:
+        return []
+
+
+@pytest.fixture(scope="module")
+def own_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("own")
+
+
+@pytest.fixture(scope="module")
+def own(own_folder: Path) -> Iterator[Up]:
+    """A server whose parts may be killed: it has them again afterwards."""
+    with running(own_folder, **ONE_CHILD) as started:
+        yield started
+        assert started.stop() == 0
+
+
 def test_it_starts_ready_and_ends_clean(tmp_path: Path) -> None:
-    with running(tmp_path, "--web", "2", "--workers", "2") as up:
+    with running(tmp_path, "--web", "2", "--workers", "2", **ONE_CHILD) as up:
         assert set(up.note["pids"]) == {"valkey", "web-1", "web-2", "worker-1", "worker-2"}
         assert status(up, "/readyz") == 200
         shell = Shell(tmp_path)
@@ -44,57 +76,56 @@ def test_it_starts_ready_and_ends_clean(tmp_path: Path) -> None:
         assert up.log.read_text() == ""  # the happy path is quiet
 
 
-def test_nothing_outlives_a_killed_up_and_its_records_are_kept(tmp_path: Path) -> None:
+def test_a_run_is_followed_across_a_web_process_that_dies(own: Up, own_folder: Path) -> None:
+    worker, web = pid_of(own, "workers"), pid_of(own, "web")
+    os.kill(worker, signal.SIGSTOP)
+    words = [COMMAND, "run", "profile-picture", PHOTO, "--out", "saved"]
+    run = subprocess.Popen(words, cwd=own_folder, env=environ(), stdout=subprocess.PIPE, text=True)
+    assert run.stdout is not None and run.stdout.readline().endswith(": queued\n")
+    os.kill(web, signal.SIGKILL)
+    os.kill(worker, signal.SIGCONT)
+    rest, _ = run.communicate(timeout=60)
+    assert run.returncode == 0 and "square completed" in rest and "completed, run" in rest
+
+
+def test_children_that_die_are_started_again(own: Up, own_folder: Path) -> None:
+    shell = Shell(own_folder)
+    until(lambda: status(own, "/readyz") == 200)
+    run = shell.json("run", "profile-picture", PHOTO)
+    for name, words in (("web-1", ("web",)), ("worker-1", ("workers",)), ("valkey", ())):
+        before = told_again(own, name)
+        os.kill(pid_of(own, *words) if words else own.note["pids"][name], signal.SIGKILL)
+        until(lambda name=name, before=before: told_again(own, name) == before + 1)
+    until(lambda: status(own, "/readyz") == 200)
+    assert shell.json("run", "profile-picture", PHOTO)["status"] == "completed"
+    assert shell.json("runs", "show", run["id"])["status"] == "completed"
+
+
+def told_again(up: Up, name: str) -> int:
+    return up.log.read_text().count(f"{name:<9}| was ended by SIGKILL; starting it again")
+
+
+def test_nothing_outlives_a_killed_up_and_records_outlive_it_and_a_restart_and_a_lost_redis(tmp_path: Path) -> None:
     shell = Shell(tmp_path)
-    with running(tmp_path) as up:
+    with running(tmp_path, **ONE_CHILD) as up:
         run = shell.json("run", "profile-picture", PHOTO)
+        key = up.key
         family = descendants(up.program.pid)
         assert len(family) > 3  # with the children of the sandboxes
         up.stop(signal.SIGKILL)
-    with running(tmp_path) as up:  # at once: it waits for the old Valkey to have written its last byte
+    ids = [*run["inputs"]["photo"], run["outputs"][0]["id"]]
+    with running(tmp_path, **ONE_CHILD) as up:  # at once: it waits for the old Valkey to have written its last byte
         until(lambda: not any(map(alive, family)))
         assert shell.json("runs", "show", run["id"])["status"] == "completed"
-
-
-def test_children_that_die_are_started_again(tmp_path: Path) -> None:
-    shell = Shell(tmp_path)
-    with running(tmp_path) as up:
-        run = shell.json("run", "profile-picture", PHOTO)
-        for name in ("web-1", "worker-1", "valkey"):
-            os.kill(up.note["pids"][name], signal.SIGKILL)
-            until(lambda name=name: f"{name:<9}| was ended by SIGKILL; starting it again" in up.log.read_text())
-        until(lambda: status(up, "/readyz") == 200)
-        assert shell.json("run", "profile-picture", PHOTO)["status"] == "completed"
-        assert shell.json("runs", "show", run["id"])["status"] == "completed"
-        assert up.stop() == 0
-
-
-def test_a_run_is_followed_across_a_web_process_that_dies(tmp_path: Path) -> None:
-    with running(tmp_path) as up:
-        pids = up.note["pids"]
-        os.kill(pids["worker-1"], signal.SIGSTOP)
-        words = [COMMAND, "run", "profile-picture", PHOTO, "--out", "saved"]
-        run = subprocess.Popen(words, cwd=tmp_path, env=environ(), stdout=subprocess.PIPE, text=True)
-        assert run.stdout is not None and run.stdout.readline().endswith(": queued\n")
-        os.kill(pids["web-1"], signal.SIGKILL)
-        os.kill(pids["worker-1"], signal.SIGCONT)
-        rest, _ = run.communicate(timeout=60)
-        assert run.returncode == 0 and "square completed" in rest and "completed, run" in rest
-
-
-def test_a_restart_keeps_records_and_a_lost_redis_gets_them_from_storage(tmp_path: Path) -> None:
-    shell = Shell(tmp_path)
-    with running(tmp_path) as up:
-        run = shell.json("run", "profile-picture", PHOTO)
-        key = up.key
-        assert up.stop() == 0
-    ids = [*run["inputs"]["photo"], run["outputs"][0]["id"]]
-    with running(tmp_path) as up:
         assert up.key == key
         before = [without_url(shell.json("files", "show", id)) for id in ids]
         assert up.stop() == 0
+    with running(tmp_path, "--workers", "0") as up:
+        assert up.key == key
+        assert [without_url(shell.json("files", "show", id)) for id in ids] == before
+        assert up.stop() == 0
     shutil.rmtree(tmp_path / "data" / "valkey")
-    with running(tmp_path):
+    with running(tmp_path, "--workers", "0"):
         shell("files", "show", ids[0], check=2)
         (found,) = shell.json("index", "rebuild")["items"]
         assert (found["storage"], found["restored"], found["known"], found["unsound"]) == ("default", 2, 0, 0)
@@ -105,12 +136,13 @@ def without_url(file: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in file.items() if name != "url"}
 
 
-def test_a_second_up_on_the_same_folder_is_refused_in_one_line(safelight: Shell, up: Up) -> None:
-    done = safelight("up", "--port", "0", check=1)
+def test_a_second_up_on_the_same_folder_is_refused_in_one_line(own: Up, own_folder: Path) -> None:
+    until(lambda: status(own, "/readyz") == 200)
+    done = Shell(own_folder)("up", "--port", "0", check=1)
     error, hint = done.stderr.splitlines()
-    assert "already runs on the data folder" in error and f"(pid {up.program.pid}, {up.address})" in error
+    assert "already runs on the data folder" in error and f"(pid {own.program.pid}, {own.address})" in error
     assert "--data" in hint
-    assert status(up, "/readyz") == 200
+    assert status(own, "/readyz") == 200
 
 
 def test_a_taken_port_is_refused_in_one_line(shell: Shell) -> None:
@@ -146,7 +178,8 @@ def test_it_says_why_it_is_not_ready(tmp_path: Path) -> None:
     (tmp_path / "safelight.yaml").write_text("storages: {default: 'file:///proc/nowhere'}\n")
     log = tmp_path / "log"
     with log.open("w") as stderr:
-        program = subprocess.Popen([COMMAND, "up", "--port", "0"], cwd=tmp_path, env=environ(), stderr=stderr)
+        words = [COMMAND, "up", "--port", "0", "--workers", "0"]
+        program = subprocess.Popen(words, cwd=tmp_path, env=environ(), stderr=stderr)
     until(lambda: "web      | is not ready yet: storage `default`" in log.read_text())
     program.terminate()
     assert program.wait(60) == 0
@@ -160,7 +193,7 @@ def test_a_config_file_in_the_folder_is_used_and_a_long_path_gets_its_socket_els
     (tmp_path / "flows" / "keep.yaml").write_text(
         'nodes:\n  photo: {type: input}\n  out: {type: save, path: "kept.png"}\n'
     )
-    with running(tmp_path) as up:
+    with running(tmp_path, **ONE_CHILD) as up:
         assert up.note["project"] == "shop" and up.key == key
         assert up.note["flows"] == str(tmp_path / "flows") and up.note["data"] == str(data)
         assert not (data / "safelight.yaml").exists()
@@ -172,7 +205,8 @@ def test_a_config_file_in_the_folder_is_used_and_a_long_path_gets_its_socket_els
 
 def test_the_banner_tells_a_person_what_to_do(tmp_path: Path) -> None:
     program = subprocess.Popen(
-        [COMMAND, "up", "--port", "0"], cwd=ROOT / "docs", env=environ(SAFELIGHT_DATA_DIR=str(tmp_path / "data")),
+        [COMMAND, "up", "--port", "0", "--workers", "0"], cwd=ROOT / "docs",
+        env=environ(SAFELIGHT_DATA_DIR=str(tmp_path / "data")),
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, stdin=subprocess.DEVNULL,
     )  # fmt: skip
     assert program.stdout is not None
@@ -217,8 +251,8 @@ def test_the_procfile_runs_under_honcho_with_an_external_redis(tmp_path: Path, r
     log = (tmp_path / "honcho.log").open("w")
     program = subprocess.Popen(
         [COMMAND.parent / "honcho", "-f", ROOT / "Procfile", "-d", tmp_path, "start"],
-        cwd=tmp_path, env=environ(SAFELIGHT_PORT=str(port)), stdout=log, stderr=log, stdin=subprocess.DEVNULL,
-        start_new_session=True,
+        cwd=tmp_path, env=environ(SAFELIGHT_PORT=str(port), **ONE_CHILD), stdin=subprocess.DEVNULL,
+        stdout=log, stderr=log, start_new_session=True,
     )  # fmt: skip
     up = Up(program, {"address": f"http://127.0.0.1:{port}"}, tmp_path / "honcho.log")
     try:

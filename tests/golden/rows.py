@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import cv2
+import numpy
 from PIL import Image, ImageChops, ImageCms, ImageDraw, ImageFilter, ImageFont, ImageMath, ImageOps
 
 from pipeline.imaging.letters import FONTS
@@ -326,6 +328,38 @@ def arched_frame(sample: Sample, frame: Image.Image) -> Image.Image:
     return veiled(summed(seen, outside), arched(width, height, radius))
 
 
+MOVED = ((0.1, 0.0), (1.0, 0.2), (0.9, 1.0), (0.0, 0.8))
+"""Where the corners of a picture go, as shares of its sides."""
+
+
+def leaning(sample: Sample, frame: Image.Image) -> Image.Image:
+    """The corners moved by OpenCV's projection; on four times as many pixels, so that bilinear is fine enough."""
+    width, height = frame.size
+    there = [(round(x * width), round(y * height)) for x, y in MOVED]
+    clear = per_edge(frame.convert("RGBA"), (2, 2, 2, 2), "#0000")
+    fine = clear.resize((clear.width * 4, clear.height * 4), Image.Resampling.BICUBIC)
+    here = [(8 + 4 * x, 8 + 4 * y) for x, y in ((0, 0), (width, 0), (width, height), (0, height))]
+    matrix = cv2.getPerspectiveTransform(numpy.array(there, "float32"), numpy.array(here, "float32"))
+
+    def lean(band: Image.Image) -> Image.Image:
+        way = matrix.flatten().tolist()[:8]
+        return band.transform((width, height), Image.Transform.PERSPECTIVE, way, Image.Resampling.BILINEAR)
+
+    return per_weight(lean, fine)
+
+
+def dawning(sample: Sample, frame: Image.Image) -> Image.Image:
+    """Half-transparent red to opaque blue from the left to the middle, and blue from there on."""
+    line = Image.new("RGBA", (frame.width, 1))
+    for x in range(frame.width):
+        share = min(1.0, (x + 0.5) / frame.width / 0.5)
+        solid = 128 + (255 - 128) * share
+        line.putpixel(
+            (x, 0), (round(255 * 128 * (1 - share) / solid), 0, round(255 * 255 * share / solid), round(solid))
+        )
+    return over(frame, line.resize(frame.size, Image.Resampling.NEAREST))
+
+
 def summed(one: Image.Image, other: Image.Image) -> Image.Image:
     """Two pictures that share the pixels of a seam without overlapping: their weights add up."""
     bands = zip(weighed(one).split(), weighed(other).split(), strict=True)
@@ -443,6 +477,35 @@ def toned(dark: tuple[int, int, int], light: tuple[int, int, int]) -> Expected:
     return mixed(
         *([*(weight * (high - low) / 255 for weight in GREY), low] for low, high in zip(dark, light, strict=True))
     )
+
+
+OLD, NEW = (200, 40, 45), (40, 60, 170)
+TO_LAB = ImageCms.buildTransform(SRGB, LAB, "RGB", "LAB")
+FROM_LAB = ImageCms.buildTransform(LAB, SRGB, "LAB", "RGB")
+
+
+def repainted(sample: Sample, frame: Image.Image) -> Image.Image:
+    """What is within 30 of the colour of one corner moved to blue, in LittleCMS' LAB of 8 bits."""
+
+    def repaint(colour: Image.Image) -> Image.Image:
+        old, new = (_lab(Image.new("RGB", (1, 1), one))[0, 0] for one in (OLD, NEW))
+        lab = _lab(colour)
+        apart = numpy.linalg.norm(lab - old, axis=-1, keepdims=True)
+        moved = lab + numpy.clip((36 - apart) / 6, 0, 1) * (new - old)
+        stored = numpy.clip(numpy.rint(moved * (2.55, 1, 1)), (0, -128, -128), (255, 127, 127)).astype("int16")
+        shown = Image.frombytes("LAB", colour.size, stored.astype("uint8").tobytes())
+        back = ImageCms.applyTransform(shown, FROM_LAB)
+        assert back is not None
+        back.paste(colour, mask=Image.fromarray((apart[..., 0] > 36).astype("uint8") * 255))
+        return back
+
+    return per_colour(repaint, frame)
+
+
+def _lab(colour: Image.Image) -> Any:
+    """L* from 0 to 100, a* and b*; as Pillow keeps them, with a sign."""
+    stored = numpy.asarray(ImageCms.applyTransform(colour, TO_LAB))
+    return numpy.dstack([stored[..., 0] / 2.55, stored[..., 1:].astype("int8")]).astype("float64")
 
 
 def sharpened(sample: Sample, frame: Image.Image) -> Image.Image:
@@ -614,13 +677,26 @@ def multiplied(sample: Sample, frame: Image.Image) -> Image.Image:
 PLATE = (40, 60, 90)
 
 
+def blank(sample: Sample, frame: Image.Image) -> Image.Image:
+    return Image.new("RGBA", (30, 20), "#28405a80")
+
+
+def written(sample: Sample, frame: Image.Image) -> Image.Image:
+    """A plate 60 pixels wide around a capital I, as high as Pillow sets that and 4 above and 6 below."""
+    _, top, _, bottom = _letter()
+    return Image.new("RGBA", (60, round(bottom - top) + 10), PLATE)
+
+
 def _plate(frame: Image.Image, grown: int) -> tuple[int, int, int, int]:
     """Where a plate around a capital I of 20 pixels lies in the middle, as Pillow sets the letter."""
-    font = ImageFont.truetype(str(FONTS / "Inter-SemiBold.otf"), 20)
-    left, top, right, bottom = font.getbbox("I")
+    left, top, right, bottom = _letter()
     width, height = round(right - left) + 8 + 2 * grown, round(bottom - top) + 8 + 2 * grown
     x, y = (frame.width - width) // 2, (frame.height - height) // 2
     return x, y, x + width, y + height
+
+
+def _letter() -> tuple[float, float, float, float]:
+    return ImageFont.truetype(str(FONTS / "Inter-SemiBold.otf"), 20).getbbox("I")
 
 
 def plated(sample: Sample, frame: Image.Image) -> Image.Image:
@@ -714,6 +790,16 @@ ROWS: tuple[Row, ...] = (
     Row("border", {"width": 3, "colour": "#1030a080", "place": "inside"}, hemmed, 1, 1, ROUNDED),
     Row("border", {"width": 4, "colour": "#206040", "radius": "20%"}, arched_frame, 1, 20, EDGES, 60),
     Row("shadow", {"x": 2, "y": 4, "blur": 3, "colour": "#000040"}, shadowed, 1, 8, SOFT),
+    Row("gradient", {"start": "#ff000080", "end": "#0000ff", "to": "right", "stop": 0.5}, dawning, 1, 1, ROUNDED),
+    Row("distort", {"corners": [{"x": f"{x * 100:g}%", "y": f"{y * 100:g}%"} for x, y in MOVED]}, leaning, 3, 70,
+        "edges between pixels fall otherwise", 90),
+    Row("canvas", {"width": 30, "height": 20, "colour": "#28405a80"}, blank, plays=first_only),
+    Row("label", {"text": "I", "size": 20, "colour": "#283c5a", "background": "#283c5a", "padding": [4, 8, 6],
+                  "width": 60}, written, plays=first_only),
+    Row("tint", {"colour": "#104080", "strength": 0.25},
+        mixed((0.75, 0, 0, 4), (0, 0.75, 0, 16), (0, 0, 0.75, 32)), 1, 1, ROUNDED),
+    Row("recolour", {"colour": "#c8282d", "to": "#283caa", "tolerance": 30}, repainted, 1.5, 12,
+        "the reference has eight bits of L*, a* and b*, which are those of another white", 10),
     Row("adjust", {"brightness": 1.2, "contrast": 0.8, "gamma": 1.5}, bent(lit)),
     Row("adjust", {"saturation": 1.6, "hue": 40}, saturated(1.6, 40), 1, 2, ROUNDED),
     Row("adjust", {"exposure": 0.5, "warmth": 0.8}, warmed, 1, 2, ROUNDED),

@@ -32,7 +32,7 @@ from pipeline.settings import Settings
 from tests.graph.desk import Desk, file_at
 from tests.imaging.papers import encrypted, page_of, pdf, quartered
 from tests.imaging.pictures import exif
-from tests.nodes.studio import PHOTO, corners, difference, opened, quarters
+from tests.nodes.studio import corners, difference, quarters, reduced
 
 NAMESPACES = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
 CORNERS = [(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)]
@@ -371,7 +371,7 @@ async def test_the_first_page_of_a_pdf_is_drawn_at_the_size_that_is_asked(
 
 
 async def test_a_page_looks_as_the_picture_it_was_made_of(sandbox: Sandbox, desk: Desk) -> None:
-    photo = opened(PHOTO).resize((800, 450), Image.Resampling.LANCZOS)
+    photo = reduced(800, 450, Image.Resampling.LANCZOS)
     photo.save(desk.folder / "in.pdf", resolution=150, quality=95)
     file = sent(desk.folder, "in.pdf", (desk.folder / "in.pdf").read_bytes())
     await desk.run(sandbox, flow(), {"photo": [file]})
@@ -533,7 +533,7 @@ def test_every_shape_of_heic_is_decoded(size: tuple[int, int], mode: str, tmp_pa
 
 
 def test_a_heic_that_is_cut_anywhere_is_refused(tmp_path: Path) -> None:
-    whole = heic(opened(PHOTO).resize((256, 144)))
+    whole = heic(reduced(256, 144))
     for cut in range(20, len(whole), max(1, len(whole) // 40)):
         path = written(tmp_path, "in.heic", whole[:cut])
         with pytest.raises(ImageUnreadable):
@@ -568,7 +568,7 @@ def test_the_header_of_a_jpeg_xl_says_what_the_decoder_finds(
 
 
 async def test_a_jpeg_xl_is_resized_as_pillow_would(sandbox: Sandbox, desk: Desk) -> None:
-    photo = opened(PHOTO).resize((800, 450), Image.Resampling.LANCZOS)
+    photo = reduced(800, 450, Image.Resampling.LANCZOS)
     file = sent(desk.folder, "in.jxl", jpeg_xl(photo, quality=95, effort=3))
     found = await resized(sandbox, desk, file, 320)
     assert difference(found, photo.resize((320, 180), Image.Resampling.LANCZOS)) < 2.5
@@ -599,7 +599,7 @@ def test_a_jpeg_xl_of_nothing_is_refused(content: bytes, tmp_path: Path) -> None
 
 @pytest.mark.parametrize("boxed", [False, True])
 def test_a_jpeg_xl_that_is_cut_is_refused(boxed: bool, tmp_path: Path) -> None:
-    whole = jpeg_xl(opened(PHOTO).resize((256, 144)), use_container=boxed)
+    whole = jpeg_xl(reduced(256, 144), use_container=boxed)
     path = written(tmp_path, "in.jxl", whole[: len(whole) // 2])
     with pytest.raises(ImageUnreadable):
         facts(path)

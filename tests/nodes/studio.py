@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -51,8 +52,21 @@ def drawn(step: ImageNode, source: Path, folder: Path, format: str = "png", **be
 
 
 def opened(path: Path) -> Image.Image:
-    """The image in a file, which is closed again."""
-    return Image.open(io.BytesIO(path.read_bytes()))
+    """The image in a file, which is closed again; the photograph is decoded only once."""
+    return _photo().copy() if path == PHOTO else Image.open(io.BytesIO(path.read_bytes()))
+
+
+@cache
+def _photo() -> Image.Image:
+    with Image.open(PHOTO) as photo:
+        photo.load()
+    return photo
+
+
+@cache
+def reduced(width: int, height: int, filter: Image.Resampling = Image.Resampling.BICUBIC) -> Image.Image:
+    """The photograph at another size, made only once: nobody may change it."""
+    return _photo().resize((width, height), filter)
 
 
 def difference(one: Image.Image, other: Image.Image) -> float:

@@ -13,7 +13,7 @@ from PIL import Image, ImageCms
 from pipeline.imaging.encode import encode
 from pipeline.imaging.picture import Picture
 from pipeline.nodes.base import ImageNode
-from tests.nodes.studio import PHOTO, applied, corners, difference, node, opened
+from tests.nodes.studio import applied, corners, difference, node, opened, reduced
 
 P3 = bytes(pyvips.Image.profile_load("p3"))
 SRGB = ImageCms.createProfile("sRGB")
@@ -211,7 +211,7 @@ def told(folder: Path, name: str = "in.jpg", **extra: Any) -> Path:
     exif[0x8298], exif[0x013B], exif[0x010F], exif[0x010E] = "(c) 2024 A. Photographer (me)", "Ann", "Camera", "Private"
     exif.get_ifd(0x8825).update({1: "N", 2: (52.0, 31.0, 12.0), 3: "E", 4: (13.0, 24.0, 36.0)})
     exif.get_ifd(0x8769).update({0x9003: "2024:05:06 07:08:09", 0xA431: "SERIAL42"})
-    opened(PHOTO).resize((160, 90)).save(folder / name, exif=exif, **extra)
+    reduced(160, 90).save(folder / name, exif=exif, **extra)
     return folder / name
 
 

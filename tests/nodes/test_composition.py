@@ -550,3 +550,20 @@ def test_what_hangs_over_the_edge_is_not_painted(grey: Path, tmp_path: Path) -> 
     assert touched(drawn(step, grey, tmp_path)) == (350, 150, 400, 300)
     beside = node("rectangle", colour="#ff0000", width=100, height=10, place={"x": 400, "y": 0})
     assert touched(drawn(beside, grey, tmp_path)) is None
+
+
+def test_a_rectangle_behind_is_seen_through_what_is_transparent(tmp_path: Path) -> None:
+    image = Image.new("RGBA", (40, 20), (0, 0, 0, 0))
+    image.paste((255, 0, 0, 255), (0, 0, 20, 20))
+    image.save(tmp_path / "in.png")
+    said = {"colour": "#0000ff", "behind": True}
+    whole, opaque = drawn(node("rectangle", **said), tmp_path / "in.png", tmp_path), Outline(40, 20, alpha=True)
+    assert (whole.mode, whole.getpixel((5, 5)), whole.getpixel((30, 5))) == ("RGB", (255, 0, 0), (0, 0, 255))
+    assert not node("rectangle", **said).reach(opaque).alpha
+    part = drawn(node("rectangle", width=30, **said), tmp_path / "in.png", tmp_path)
+    assert [part.getpixel((x, 5)) for x in (5, 25, 35)] == [(255, 0, 0, 255), (0, 0, 255, 255), (0, 0, 0, 0)]
+    assert node("rectangle", width=30, **said).reach(opaque).alpha
+    thin = drawn(node("rectangle", **{**said, "colour": "#0000ff80"}), tmp_path / "in.png", tmp_path)
+    assert [thin.getpixel((x, 5)) for x in (5, 30)] == [(255, 0, 0, 255), (0, 0, 255, 128)]
+    Image.new("RGB", (40, 20), "red").save(tmp_path / "full.png")
+    assert drawn(node("rectangle", **said), tmp_path / "full.png", tmp_path).getpixel((30, 5)) == (255, 0, 0)

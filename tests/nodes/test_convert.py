@@ -49,6 +49,18 @@ def test_a_progressive_jpeg_says_so(small_photo: Path, tmp_path: Path) -> None:
     assert "progressive" not in converted(small_photo, tmp_path, format="jpeg").info
 
 
+@pytest.mark.parametrize("format", ["jpeg", "png", "tiff"])
+def test_the_density_that_is_said_is_written_and_nothing_else(format: str, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x8298] = "A. Photographer"
+    corners(40, 20).save(tmp_path / "in.jpg", exif=exif, dpi=(72, 72))
+    found = converted(tmp_path / "in.jpg", tmp_path, format=format, dpi=300)
+    assert [round(float(one)) for one in found.info["dpi"]] == [300, 300]
+    assert 0x8298 not in found.getexif()
+    kept = converted(tmp_path / "in.jpg", tmp_path, format=format, dpi=150, strip=False)
+    assert round(float(kept.info["dpi"][0])) == 150
+
+
 def test_metadata_is_left_out_unless_kept_and_the_turn_is_never_applied_twice(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112], exif[0x8298] = 6, "A. Photographer"

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from pipeline.errors import NodeInvalid
 from pipeline.imaging.encode import encode
 from pipeline.imaging.picture import Outline
-from tests.nodes.studio import PHOTO, applied, corners, difference, drawn, node, opened, quarters
+from tests.nodes.studio import PHOTO, applied, corners, difference, drawn, node, opened, quarters, reduced
 
 COLOUR = (200, 100, 50)
 POINTS: dict[str, dict[str, Any]] = {
@@ -126,7 +126,7 @@ def test_every_format_holds_a_grey_picture(format: str, tmp_path: Path) -> None:
 
 
 def test_colours_of_cmyk_and_of_a_photograph_are_those_pillow_computes(tmp_path: Path) -> None:
-    photo = opened(PHOTO).resize((640, 360))
+    photo = reduced(640, 360)
     photo.save(tmp_path / "in.png")
     inverted = drawn(node("invert"), tmp_path / "in.png", tmp_path)
     assert difference(inverted, photo.point(lambda level: 255 - level)) == 0
@@ -166,7 +166,7 @@ def test_an_edge_is_blurred_as_the_bell_curve_says(sigma: float, tmp_path: Path)
 
 @pytest.mark.parametrize("sigma", [2, 6, 25])
 def test_a_photograph_is_blurred_as_pillow_blurs_it(sigma: float, tmp_path: Path) -> None:
-    photo = opened(PHOTO).resize((800, 450))
+    photo = reduced(800, 450)
     photo.save(tmp_path / "in.png")
     found = drawn(node("blur", sigma=sigma), tmp_path / "in.png", tmp_path)
     assert difference(found, photo.filter(ImageFilter.GaussianBlur(sigma))) < 1.5
@@ -211,7 +211,7 @@ def test_an_edge_is_sharpened_by_what_it_differs_from_its_surroundings(tmp_path:
 
 
 def test_sharpening_leaves_flat_parts_and_nothing_asked_for_alone(tmp_path: Path) -> None:
-    photo = opened(PHOTO).resize((400, 225))
+    photo = reduced(400, 225)
     photo.save(tmp_path / "in.png")
     assert difference(drawn(node("sharpen", amount=0), tmp_path / "in.png", tmp_path), photo) == 0
     edges = [

@@ -7,11 +7,12 @@ from pathlib import Path
 import cv2
 import pytest
 from PIL import Image, ImageChops, ImageStat
+from pydantic import ValidationError
 
 from pipeline.cli.doctor import faces as faces_finding
 from pipeline.errors import NodeInvalid, SettingsInvalid
 from pipeline.graph.flow import Flow, load_flow
-from pipeline.imaging.faces import Face, finder, window_keeping
+from pipeline.imaging.faces import Face, close_to, finder, window_keeping
 from pipeline.imaging.open import open_picture
 from pipeline.imaging.picture import Outline, Window
 from pipeline.imaging.sandbox import Sandbox
@@ -146,6 +147,49 @@ def test_the_window_is_where_reckoning_by_hand_puts_it(
 ) -> None:
     found = window_keeping(Outline(1000, 1000), *size, [Face(*face) for face in faces])
     assert found == Window(*window, *size)
+
+
+@pytest.mark.parametrize(
+    ("faces", "zoom", "enlarge", "window"),
+    [
+        # 100 x 130 pixels with the room above, from 170 to 300 down: at zoom 1 half of a side, 260 of 2 : 2.
+        ([(0.1, 0.2, 0.1, 0.1)], 1.0, True, (20, 105, 260, 260)),
+        ([(0.1, 0.2, 0.1, 0.1)], 2.0, True, (85, 170, 130, 130)),
+        ([(0.1, 0.2, 0.1, 0.1)], 0.5, True, (0, 0, 520, 520)),
+        ([(0.1, 0.2, 0.1, 0.1)], 0.01, True, (0, 0, 1000, 1000)),
+        # No smaller than what is asked for, where nothing is to be enlarged.
+        ([(0.1, 0.2, 0.1, 0.1)], 2.0, False, (50, 135, 200, 200)),
+        # Both of them, 500 across, from 100 to 600.
+        ([(0.1, 0.2, 0.1, 0.1), (0.5, 0.2, 0.1, 0.1)], 2.0, True, (100, 0, 500, 500)),
+    ],
+)
+def test_how_close_a_face_is(
+    faces: list[tuple[float, ...]], zoom: float, enlarge: bool, window: tuple[int, int, int, int]
+) -> None:
+    found = close_to(Outline(1000, 1000), 200, 200, [Face(*face[:4]) for face in faces], zoom, enlarge)
+    assert found == Window(*window)
+
+
+@pytest.mark.parametrize(("zoom", "size"), [(1.0, (90, 90)), (2.0, (120, 90)), (0.5, (60, 60))])
+def test_a_cover_can_be_close_to_the_face(zoom: float, size: tuple[int, int], tmp_path: Path) -> None:
+    canvas = wide(200)
+    step = seeking("resize", width=size[0], height=size[1], fit="cover", zoom=zoom)
+    found = drawn(step, saved(canvas, tmp_path / "in.png"), tmp_path)
+    assert found.size == size
+    seen = finder(CASCADE).faces(
+        open_picture(saved(found, tmp_path / "out.png"), outline_of(tmp_path / "out.png"), 1.0)
+    )
+    if zoom == 1.0:
+        # As the detector sees it; the room above takes some of the half.
+        assert seen[0].height == pytest.approx(0.5 / 1.3, abs=0.12)
+    with pytest.raises(ValidationError):
+        node("resize", width=10, height=10, fit="cover", zoom=zoom)
+
+
+def test_without_a_face_nothing_is_close(tmp_path: Path) -> None:
+    path, box = saved(sheet(600, 200), tmp_path / "in.png"), {"width": 80, "height": 80, "fit": "cover"}
+    found = drawn(seeking("resize", zoom=3.0, **box), path, tmp_path)
+    assert difference(found, drawn(node("resize", gravity="attention", **box), path, tmp_path)) == 0
 
 
 @pytest.mark.parametrize("step", [{"width": 200}, {"aspect": "1:1"}])

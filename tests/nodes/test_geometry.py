@@ -16,7 +16,7 @@ from pipeline.imaging.encode import encode
 from pipeline.imaging.open import open_picture
 from pipeline.imaging.picture import Outline, Picture, Wish
 from pipeline.imaging.shapes import turned
-from tests.nodes.studio import PHOTO, applied, corners, difference, drawn, node, opened, outline_of
+from tests.nodes.studio import PHOTO, applied, corners, difference, drawn, node, opened, outline_of, reduced
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 # How Pillow shows each EXIF orientation.
@@ -189,7 +189,7 @@ def pillow_rotated(image: Image.Image, angle: float, size: tuple[int, int], back
 @pytest.mark.parametrize("angle", [1, 17.5, 45, 89.9, 133, -30, 359, -271])
 @pytest.mark.parametrize("fit", ["expand", "keep"])
 def test_any_angle_turns_as_pillow_does(angle: float, fit: str, tmp_path: Path) -> None:
-    image = opened(PHOTO).resize((400, 225), Image.Resampling.LANCZOS)
+    image = reduced(400, 225, Image.Resampling.LANCZOS)
     step = node("rotate", angle=angle, fit=fit, background="#204060")
     found = drawn(step, saved(image, tmp_path / "in.png"), tmp_path)
     assert found.mode == "RGB"

@@ -23,7 +23,18 @@ from pipeline.imaging.picture import Outline, Picture, Wish
 from pipeline.nodes import INDEX
 from pipeline.nodes.base import Piece, SpreadNode
 from pipeline.nodes.srcset import Srcset
-from tests.nodes.studio import PHOTO, applied, corners, difference, node, opened, outline_of, quarters
+from tests.nodes.studio import (
+    PHOTO,
+    PHOTO_SIZE,
+    applied,
+    corners,
+    difference,
+    node,
+    opened,
+    outline_of,
+    quarters,
+    reduced,
+)
 
 BACK = {1: None, 2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}
 """The Pillow transposition that stores an upright picture as each EXIF orientation wants it."""
@@ -58,8 +69,7 @@ def whole(source: Path) -> Picture:
 
 def photograph(folder: Path, width: int = 400) -> Path:
     path = folder / "photograph.png"
-    with Image.open(PHOTO) as image:
-        image.resize((width, round(width * image.height / image.width))).save(path)
+    reduced(width, round(width * PHOTO_SIZE[1] / PHOTO_SIZE[0])).save(path)
     return path
 
 

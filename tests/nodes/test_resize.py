@@ -9,7 +9,7 @@ from PIL import Image
 from pydantic import ValidationError
 
 from pipeline.imaging.picture import Outline
-from tests.nodes.studio import PHOTO, PHOTO_SIZE, corners, difference, drawn, node, opened, quarters
+from tests.nodes.studio import PHOTO, PHOTO_SIZE, corners, difference, drawn, node, opened, quarters, reduced
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_a_photograph_looks_as_pillow_would_make_it(size: int, tmp_path: Path) -
 
 @pytest.mark.parametrize("size", [(450, 254), (600, 338), (900, 150)])
 def test_a_picture_grows_in_its_place(size: tuple[int, int], tmp_path: Path) -> None:
-    small = opened(PHOTO).resize((300, 169))
+    small = reduced(300, 169)
     small.save(tmp_path / "in.png")
     found = drawn(node("resize", width=size[0], height=size[1], fit="fill"), tmp_path / "in.png", tmp_path)
     kernels = (Image.Resampling.BICUBIC, Image.Resampling.LANCZOS)
@@ -70,7 +70,7 @@ def test_cover_keeps_the_part_the_gravity_names(tmp_path: Path) -> None:
 @pytest.mark.parametrize("gravity", ["attention", "entropy"])
 def test_cover_looks_for_what_is_interesting(gravity: str, tmp_path: Path) -> None:
     plain = Image.new("RGB", (1200, 300), (120, 120, 120))
-    busy = opened(PHOTO).resize((300, 300))
+    busy = reduced(300, 300)
     plain.paste(busy, (850, 0))
     plain.save(tmp_path / "in.png")
     found = drawn(node("resize", width=150, height=150, fit="cover", gravity=gravity), tmp_path / "in.png", tmp_path)

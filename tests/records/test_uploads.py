@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 
 import pytest
 from redis.asyncio import Redis
 
 from pipeline.errors import UploadNotFound
 from pipeline.events import EventLog
-from pipeline.model import new_id
+from pipeline.model import Follow, Intake, new_id, now
 from pipeline.records import Records
+from pipeline.records.base import score
 from tests.records.nouns import a_file, all_events, an_upload, keys, logged, moment, outcome
 
 
@@ -86,3 +88,36 @@ async def test_expired_uploads_are_listed_longest_overdue_first(records: Records
     first = uploads[0].model_copy(update={"offset": 3})
     assert await records.uploads.expired(moment(3)) == [first, *uploads[1:4]]
     assert await records.uploads.expired(moment(99), 1) == [first]
+
+
+async def test_uploads_that_wait_for_bytes_are_listed_until_they_end(records: Records, redis: Redis) -> None:
+    waiting = [an_upload(way="put", created_at=moment(at)) for at in (1, 2, 2, 3)]
+    for upload in (*waiting, an_upload(), an_upload(way="parts", project="other")):
+        await records.uploads.create(upload)
+    newest = sorted(waiting, key=lambda upload: (upload.created_at, upload.id), reverse=True)
+    found = await records.uploads.waiting("demo", limit=2)
+    assert found == newest[:2]
+    place = str(score(found[1].created_at)), found[1].id
+    assert await records.uploads.waiting("demo", place) == newest[2:]
+    marked = newest[1].intake.model_copy(update={"marks": {"a": "b"}})
+    for upload, end in zip(newest, ("finish", "delete", "finish", "delete"), strict=True):
+        if end == "finish":
+            await records.uploads.finish(upload.id, a_file(id=upload.id))
+        else:
+            await records.uploads.delete(upload.id)
+    kept = an_upload(way="put", intake=marked, expires_at=now() + timedelta(hours=1))
+    await records.uploads.create(kept)
+    await records.uploads.finish(kept.id, a_file(id=kept.id))
+    assert (await records.uploads.ended(kept.id)).id == kept.id
+    assert await records.uploads.waiting("demo") == [] and "uploads:demo" not in await keys(redis)
+
+
+async def test_an_upload_is_given_other_metadata(records: Records) -> None:
+    intake = Intake(metadata={"a": "1"}, follow=Follow(flow="tiny", metadata={"a": "1"}))
+    upload = an_upload(intake=intake)
+    await records.uploads.create(upload)
+    await records.uploads.describe(upload.id, {"b": "2"})
+    found = (await records.uploads.get(upload.id)).intake
+    assert found.follow is not None and found.metadata == found.follow.metadata == {"b": "2"}
+    with pytest.raises(UploadNotFound):
+        await records.uploads.describe(new_id(), {})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -9,10 +10,12 @@ import pytest
 from redis.asyncio import Redis
 
 from pipeline.core import Core, open_core
+from pipeline.delivery import Order, Recipe
 from pipeline.model import Grant, Intake, Project, Run
 from pipeline.settings import Settings
 from tests.outside import Outside, fixed, listening
 from tests.workers.conftest import once, picture
+from workers.derivatives import Derivatives
 from workers.jobs import Jobs
 
 SECRET = "k3y-of-the-project"
@@ -22,6 +25,14 @@ nodes:
   caption: {{type: ask, url: "{url}/caption?key={{secrets.key}}", headers: {{Authorization: "Bearer {{secrets.key}}"}}}}
   tell: {{type: notify, url: "{url}/hook", message: "{{file.name}}"}}
   out: {{type: save, from: photo, path: "out.png"}}
+"""
+
+
+CUT = """
+nodes:
+  photo: {{type: input}}
+  gone: {{type: http, url: "{url}/cut", headers: {{Authorization: "Bearer {{secrets.key}}"}}}}
+  out: {{type: save, path: "out.png"}}
 """
 
 
@@ -68,6 +79,14 @@ async def test_a_run_calls_with_the_secrets_of_its_project(
     assert SECRET not in told + caplog.text
 
 
+async def test_a_file_remembers_what_an_answer_is_to_be_kept_of(core: Core, outside: Outside) -> None:
+    flow = FLOW.replace("{{type: ask,", "{{type: ask, remember: [text, none],")
+    await core.flows.put("calls", flow.format(url=outside.url))
+    run, _ = await ran(core, "open")
+    (file,) = await core.records.files.get_many([run.inputs["photo"][0]])
+    assert file is not None and file.facts == {"ask": {"text": "a gradient"}, "text": "a gradient"}
+
+
 async def test_a_project_that_may_not_reaches_nothing_private(
     core: Core, outside: Outside, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -90,3 +109,23 @@ async def test_a_server_that_fails_tells_nothing_either(
     run, told = await ran(core, "open")
     assert run.error is not None and run.error.code == "CALL_FAILED" and "it answered 500" in run.error.message
     assert SECRET not in told + caplog.text + "".join(capsys.readouterr())
+
+
+async def test_a_derivative_calls_only_by_flows_of_the_project(core: Core, outside: Outside) -> None:
+    assert core.sandbox is not None
+    outside.heard[:] = []
+    outside.answers["/cut"] = fixed(200, picture(20, 10))
+    call = {"type": "http", "url": f"{outside.url}/cut"}
+    await core.flows.put("cut", CUT.format(url=outside.url))
+    grant = Grant(project=core.settings.projects["open"])
+    photo = await core.uploads.accept(grant, Intake(name="photo.png"), once(picture(64, 48)))
+    by_flow = Recipe(
+        photo, {"gone": {"type": "subflow", "from": "source", "flow": "cut"}, "out": {"type": "save", "from": "gone"}}
+    )
+    by_itself = Recipe(photo, {"gone": call | {"from": "source"}, "out": {"type": "save", "from": "gone"}})
+    worker = Derivatives(core, core.sandbox, asyncio.Semaphore(1))
+    for recipe in (by_flow, by_itself):
+        await worker.derive({"job_try": 9}, Order.of(recipe).model_dump(mode="json"))
+    (made,) = await core.records.derivatives.of(photo.id)
+    assert made.key == by_flow.key and made.image and (made.image.width, made.image.height) == (20, 10)
+    assert [heard.headers["Authorization"] for heard in outside.heard] == [f"Bearer {SECRET}"]

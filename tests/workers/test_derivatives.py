@@ -21,10 +21,10 @@ from pipeline.api.dialects.uploadcare.delivery import making as uploadcare
 from pipeline.api.dialects.uploadcare.delivery import operations, told
 from pipeline.api.dialects.uploadcare.delivery.urls import target_of
 from pipeline.core import Core, open_core
-from pipeline.delivery import DERIVE, Recipe
+from pipeline.delivery import AHEAD, DERIVE, Order, Recipe
 from pipeline.errors import DerivativePending, FileNotFound, FlowInvalid, ImageUnreadable
 from pipeline.jobs import job_pool
-from pipeline.model import File, Grant, Intake, now
+from pipeline.model import Event, File, Grant, Intake, now
 from pipeline.records.sweeps import Swept
 from pipeline.settings import Settings
 from tests.workers.conftest import once, picture
@@ -58,8 +58,8 @@ async def making(core: Core) -> AsyncIterator[Counting]:
         await own.sandbox.start()
         made = Counting(own, own.sandbox, asyncio.Semaphore(1))
         pool = worker_pool(core.settings.redis_url)
-        works = {DERIVE: Work(made.derive, made.give_up)}
-        reader = Queues(pool, core.settings.key_prefix, ("interactive",), 2, works, job_timeout=60)
+        works = {DERIVE: Work(made.derive, made.give_up), AHEAD: Work(made.derive_ahead, made.give_up_ahead)}
+        reader = Queues(pool, core.settings.key_prefix, ("interactive", "default"), 2, works, job_timeout=60)
         reading = asyncio.create_task(reader.main())
         try:
             yield made
@@ -126,6 +126,29 @@ async def test_nothing_is_ordered_for_what_cannot_be_made(core: Core, grant: Gra
         await core.delivering.derivative(small(photo))
     pool = job_pool(core.redis.connection_pool)
     assert await pool.zcard(f"{core.settings.key_prefix}queue:interactive") == 0
+
+
+async def test_what_is_made_before_it_is_asked_for_is_told(core: Core, grant: Grant, photo: File) -> None:
+    bad = await core.uploads.accept(grant, Intake(name="bad.txt"), once(b"no picture at all"))
+    async with making(core) as worker:
+        for number, file in enumerate((photo, bad, photo)):
+            await core.delivering.ahead(small(file), {"number": number, "for": "a test"})
+        told: list[Event] = []
+        async with asyncio.timeout(20):
+            while len(told) < 3:
+                events = await core.events.read(grant.project.id, None, None, 100)
+                told = [event for event in events if event.type.startswith("derivative.")]
+                await asyncio.sleep(0.02)
+        assert worker.begun == 0
+        await core.delivering.derivative(small(photo))
+        assert worker.begun == 0  # for it was there
+        await worker.give_up_ahead(Order.of(small(photo, 40)).model_dump(mode="json"), {"number": 9}, [])
+    made = {event.facts["number"]: event for event in told}
+    assert [made[number].type for number in range(3)] == ["derivative.made", "derivative.failed", "derivative.made"]
+    assert (made[0].subject, made[0].facts["mime"], made[0].facts["for"]) == (photo.id, "image/png", "a test")
+    assert (made[1].subject, made[1].facts["code"]) == (bad.id, "IMAGE_UNREADABLE")
+    last = (await core.events.read(grant.project.id, None, None, 100))[-1]
+    assert (last.type, last.facts["code"], last.facts["number"]) == ("derivative.failed", "DERIVATIVE_POISONED", 9)
 
 
 async def test_what_nobody_asks_for_goes(core: Core, photo: File, redis: Redis) -> None:

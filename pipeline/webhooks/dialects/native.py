@@ -38,6 +38,8 @@ def key_of(secret: str) -> bytes:
 
 def _data(message: Message) -> Mapping[str, Any]:
     about: dict[str, Any] = {"id": message.subject, "project": message.project}
+    if message.type.startswith("derivative."):
+        return {**about, **message.facts}
     if message.file is not None:
         return {**about, **_file(message, message.file)}
     if message.run is not None:
@@ -56,7 +58,7 @@ def _file(message: Message, file: File) -> Mapping[str, Any]:
 
 
 def _run(message: Message, run: Run) -> Mapping[str, Any]:
-    told = run.model_dump(mode="json", exclude={"outputs", "tries", "trace", "hook"})
+    told = run.model_dump(mode="json", exclude={"outputs", "tries", "trace", "hook", "hooks", "marks"})
     outputs = [one.model_dump(mode="json") | {"url": _url(message, message.outputs.get(one.id))} for one in run.outputs]
     return told | {"outputs": outputs}
 

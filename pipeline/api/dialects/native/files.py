@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -60,7 +60,7 @@ from pipeline.errors import (
     TypeMismatch,
     TypeNotAllowed,
 )
-from pipeline.model import File, Follow, Intake
+from pipeline.model import File, Follow, Grant, Intake
 
 SIGNED_SECONDS = 3600
 """How long the signed address of a private file opens it, at least."""
@@ -132,6 +132,11 @@ class Received:
         self._dialect = dialect
         self.files: list[File] = []
 
+    @property
+    def grant(self) -> Grant:
+        """For whom they are taken in."""
+        return self._call.grant
+
     async def __aenter__(self) -> Received:
         return self
 
@@ -139,11 +144,13 @@ class Received:
         if fault is not None:
             await settled(self.discard())
 
-    async def take(self, intake: Intake, chunks: AsyncIterable[bytes]) -> File:
-        """Take one file in and count how that ended."""
+    async def take(
+        self, intake: Intake, chunks: AsyncIterable[bytes], look: Callable[[File], None] | None = None
+    ) -> File:
+        """Take one file in and count how that ended; `look` may refuse it."""
         outcome = "cut"
         try:
-            file = await self._call.core.uploads.accept(self._call.grant, intake, chunks)
+            file = await self._call.core.uploads.accept(self._call.grant, intake, chunks, look=look)
             outcome = "accepted"
         except SafelightError as error:
             outcome = error.code

@@ -94,6 +94,8 @@ class FileShape(Shape):
     expires_at: datetime | None = Field(description="When a file that was not stored is removed.")
     run: str | None = Field(description="The run that made it.")
     path: str | None = Field(description="The path its save node gave it.")
+    node: str | None = Field(description="The node that made it.")
+    root: str | None = Field(description="The file it was made of, or what it is put with.")
     follow: str | None = Field(description="The run that was started with it.")
     facts: Mapping[str, Any] = Field(description="What flows found out about it, by type of node.")
     url: str = Field(description="Fetchable without a key; of a private file it is signed and expires.")

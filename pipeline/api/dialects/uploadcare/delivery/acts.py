@@ -19,7 +19,7 @@ from pipeline.api.packing import send_archive
 from pipeline.api.serving import Serving, Showing
 from pipeline.archives import FORMS
 from pipeline.delivery import Recipe
-from pipeline.errors import FileNotFound, GroupNotFound, RequestInvalid, RouteNotFound, StorageKeyNotFound
+from pipeline.errors import FileNotFound, GroupNotFound, RequestInvalid, RouteNotFound
 from pipeline.imaging.encode import EXTENSIONS
 from pipeline.model import Derivative, File, Group
 from pipeline.vendors.uploadcare import group_head, group_info
@@ -28,8 +28,6 @@ CALLBACK = re.compile(r"[A-Za-z_$][\w$.]{0,99}", re.ASCII)
 FACTS_CACHE = "public, max-age=86400"
 FILMS = {"video/mp4": "mp4", "video/webm": "webm"}
 TYPES = {f"image/{name}": extension for name, extension in EXTENSIONS.items()} | FILMS
-TRIES = 2
-"""Times that bytes which were not as recorded are made anew for one request."""
 
 _ARCHIVE = re.compile(r"/archive/(\w+)/(?P<name>[^/]*)", re.ASCII)
 _NTH = re.compile(r"/nth/(\d{1,4})(?P<rest>/.*)?", re.ASCII | re.DOTALL)
@@ -134,7 +132,7 @@ async def _delivered(call: Call, serving: Serving, found: File, target: Target) 
         if draft.kind == "video"
         else making.picture(draft, found, beside, call.header("Accept") or "")
     )
-    derivative, files = await _made(call, made.recipe), [found, *beside.values()]
+    derivative, files = await call.core.delivering.whole(made.recipe), [found, *beside.values()]
     name = target.name or _named(found, derivative)
     showing = Showing(name, draft.inline is False, made.varies)
     return await serving.derivative(derivative, call.request[PROJECT], showing, files)
@@ -143,17 +141,6 @@ async def _delivered(call: Call, serving: Serving, found: File, target: Target) 
 def _attached(draft: Draft, found: File) -> bool:
     shown = media_type_of(found).startswith("image/") if draft.inline is None else draft.inline
     return not shown
-
-
-async def _made(call: Call, recipe: Recipe) -> Derivative:
-    """The derivative, with its bytes as they were recorded; raises what making it came to."""
-    delivering = call.core.delivering
-    for _ in range(TRIES):
-        found = await delivering.derivative(recipe)
-        if not found.mime or await delivering.is_whole(found):
-            return found
-        await delivering.forget(recipe.file.id, found)
-    raise StorageKeyNotFound(key=recipe.key)
 
 
 async def _overlays(call: Call, draft: Draft, project: str) -> Mapping[str, File]:
@@ -196,7 +183,7 @@ async def _document(call: Call, draft: Draft, found: File) -> Mapping[str, Any]:
 
 
 async def _facts(call: Call, recipe: Recipe) -> Mapping[str, Any]:
-    facts: Mapping[str, Any] = (await _made(call, recipe)).facts["fact"]
+    facts: Mapping[str, Any] = (await call.core.delivering.whole(recipe)).facts["fact"]
     return facts
 
 

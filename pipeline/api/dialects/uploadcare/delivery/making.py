@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from pipeline.api.dialects.uploadcare.delivery.draft import Draft
 from pipeline.api.dialects.uploadcare.delivery.geometry import PREVIEW
-from pipeline.delivery import Recipe
+from pipeline.delivery import Recipe, accepted
 from pipeline.errors import ImageTooLarge, RequestInvalid
 from pipeline.imaging.picture import Outline
 from pipeline.model import File, ImageFacts
@@ -20,8 +20,6 @@ from pipeline.vendors.uploadcare import is_image
 
 MOST_INPUT = 75_000_000
 """Pixels of a picture that operations are done to."""
-MOST_AVIF = 2_000_000
-"""Pixels up to which `auto` takes AVIF, which takes ten times the CPU of WebP."""
 QUALITIES: Mapping[str, Mapping[str, int]] = {
     "jpeg": {"normal": 82, "better": 89, "best": 95, "lighter": 70, "lightest": 55, "smart": 82, "smart_retina": 70},
     "webp": {"normal": 80, "better": 87, "best": 94, "lighter": 66, "lightest": 50, "smart": 80, "smart_retina": 66},
@@ -148,7 +146,7 @@ def _model(node: Mapping[str, Any]) -> Any:
 
 def _format(draft: Draft, file: File, end: Outline, accept: str) -> str:
     if draft.format == "auto":
-        return _best(end, accept)
+        return accepted(end, accept) or ("png" if end.alpha else "jpeg")
     if draft.format == "preserve":
         return "png" if end.alpha or (file.image and file.image.format == "png") else "jpeg"
     if draft.format is not None:
@@ -157,14 +155,6 @@ def _format(draft: Draft, file: File, end: Outline, accept: str) -> str:
     if known in KEPT and not (known == "jpeg" and end.alpha):
         return known
     return "png" if end.alpha or known == "svg" else "jpeg"
-
-
-def _best(end: Outline, accept: str) -> str:
-    if "image/avif" in accept and end.width * end.height <= MOST_AVIF:
-        return "avif"
-    if "image/webp" in accept:
-        return "webp"
-    return "png" if end.alpha else "jpeg"
 
 
 def _finish(draft: Draft, format: str) -> None:

@@ -1,0 +1,1 @@
+"""Tasks, workflows and automations: what they ask for becomes flows of our nodes, and what becomes of it is told."""
