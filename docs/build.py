@@ -12,6 +12,7 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
 from docs.dialects.imagekit import page as imagekit_page  # noqa: E402
+from docs.dialects.ittybit import page as ittybit_page  # noqa: E402
 from docs.dialects.uploadcare import page as uploadcare_page  # noqa: E402
 from docs.dialects.uploadkit import page as uploadkit_page  # noqa: E402
 from pipeline.api.app import document  # noqa: E402
@@ -37,6 +38,7 @@ def generated() -> dict[str, str]:
         "docs/nodes.md": nodes_page(),
         "docs/api.md": api_page(),
         "docs/dialects/imagekit.md": imagekit_page(),
+        "docs/dialects/ittybit.md": ittybit_page(),
         "docs/dialects/uploadcare.md": uploadcare_page(),
         "docs/dialects/uploadkit.md": uploadkit_page(),
     }

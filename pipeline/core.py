@@ -28,6 +28,7 @@ from pipeline.outbound import Outbound
 from pipeline.records import Records
 from pipeline.runs import Runs
 from pipeline.settings import Settings
+from pipeline.shelving import Carrying, Folders, Hauling, Places, Shelving
 from pipeline.signing import Seals
 from pipeline.staging import Staging, staging_for
 from pipeline.storage import open_storage
@@ -75,6 +76,8 @@ class Core:
     parts: Parts
     tickets: Tickets
     files: Files
+    shelving: Shelving
+    """Folders, paths, and work on all that is in a folder."""
     holds: Holds
     """Whose turn it is, at a file, an upload or a path."""
     groups: Groups
@@ -201,6 +204,7 @@ async def _build(
         vetting=vetting,
         cleaning=cleaning,
     )
+    folders, places = Folders(records, files), Places(records, files, holds)
     writing = Writing(
         records=records,
         storages=storages,
@@ -274,6 +278,12 @@ async def _build(
         parts=parts,
         tickets=Tickets(records, seals, cleaning),
         files=files,
+        shelving=Shelving(
+            folders=folders,
+            places=places,
+            hauling=Hauling(records, events, prefix),
+            carrying=Carrying(records, files, folders, places),
+        ),
         holds=holds,
         groups=Groups(records),
         runs=runs,

@@ -408,6 +408,22 @@ class SheetsTooMany(SafelightError):
     code, status, sentence = "SHEETS_TOO_MANY", 409, "A project has {most} documents of a kind at most."
 
 
+class PathTaken(SafelightError):
+    code, status, sentence = "PATH_TAKEN", 409, "There is a file at `{path}` already."
+
+
+class VersionsTooMany(SafelightError):
+    code, status, sentence = "VERSIONS_TOO_MANY", 409, "A file has {most} versions at most."
+
+
+class HaulNotFound(SafelightError):
+    code, status, sentence = "HAUL_NOT_FOUND", 404, "There is no work on many files {id}."
+
+
+class HaulGivenUp(SafelightError):
+    code, status, sentence = "HAUL_GIVEN_UP", 422, "This was given up: the worker died {times} times over it."
+
+
 class RangeNotSatisfiable(SafelightError):
     code, status, sentence = "RANGE_NOT_SATISFIABLE", 416, "The range lies outside the {size} bytes of the file."
 

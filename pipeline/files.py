@@ -33,6 +33,8 @@ AT_ONCE = 8
 class Copying:
     """How a copy is to differ from its source; what is None is as it was."""
 
+    id: str | None = None
+    """The id it has, which nothing else may have."""
     storage: str | None = None
     name: str | None = None
     folder: str | None = None
@@ -138,6 +140,13 @@ class Files:
             grant, id, lambda: self._records.files.change(id, lambda old: old.model_copy(update=fresh), at)
         )
 
+    async def describe(self, grant: Grant, id: str) -> None:
+        """Put what is on record of a file beside its bytes, where a change may have broken off between the two.
+
+        Raises `FileNotFound`.
+        """
+        await self._changed(grant, id, lambda: self._records.files.get(id))
+
     async def redraw(self, grant: Grant, id: str) -> None:
         """Have everything that was made of a file made anew when it is asked for next; raises `FileNotFound`."""
         await self.get(grant, id)
@@ -165,7 +174,9 @@ class Files:
 
     async def duplicate(self, grant: Grant, source: File, wish: Copying) -> File:
         """The same for a file that need not be on record, such as one made on the fly; its bytes must be there."""
-        upload = self._opening.upload(grant, self._intake(source, wish))
+        intake = self._intake(source, wish)
+        self._opening.rules(grant, intake)
+        upload = self._opening.made(grant, intake, id=wish.id)
         await self._opening.begin(grant, upload)
         try:
             await self._copy_bytes(source, upload)

@@ -18,7 +18,7 @@ JOB_LIFE = timedelta(days=28)
 RUN_FLOW = "run_flow"
 """The job that executes one attempt of a run."""
 ERRANDS = "errands"
-"""The queue of what waits for servers outside, beside those of the runs: it takes no slot of theirs."""
+"""The queue of what only waits, for servers or storages, beside those of the runs: it takes no slot of theirs."""
 
 
 def job_pool(connections: Any) -> ArqRedis:

@@ -391,11 +391,72 @@ class Sheet(Noun):
 
     id: str
     project: str
-    kind: str = Field(description="`<dialect>.<what>`.")
+    kind: str = Field(description="`<dialect>.<what>`, or a word of the house.")
     name: str | None = Field(default=None, description="One among those of its kind.")
     body: Mapping[str, Any] = {}
     created_at: datetime = Field(default_factory=now)
     updated_at: datetime = Field(default_factory=now)
+
+
+class FolderCopy(Noun):
+    """A folder is to be copied, as it was when that was asked for."""
+
+    act: Literal["copy"] = "copy"
+    source: str
+    target: str = Field(description="What the copy is called, `a/b`.")
+    versions: bool = Field(default=False, description="Whether older versions are copied too.")
+
+
+class FolderMove(Noun):
+    """A folder is to be moved, or renamed, with all that is in it."""
+
+    act: Literal["move"] = "move"
+    source: str
+    target: str = Field(description="What it is called then, `a/b`.")
+
+
+class Redraw(Noun):
+    """What was made of files is to be made anew when it is asked for next."""
+
+    act: Literal["redraw"] = "redraw"
+    path: str = Field(description="Of the file, `/folder/name`.")
+    every: bool = Field(default=False, description="Whether of all files whose paths begin so.")
+    lineage: str | None = Field(default=None, description="A further file that was there before.")
+
+
+class HaulFault(Noun):
+    """What kept a haul from doing its work to a file, or to a folder that no file is in."""
+
+    file: str | None = Field(default=None, description="The id of the file.")
+    path: str
+    error: Problem
+
+
+class Reached(Noun):
+    """How far a haul is, as much as whoever takes it over has to know."""
+
+    place: str | None = Field(default=None, description="Behind which it goes on; None for the beginning.")
+    hand: tuple[str, ...] = Field(default=(), description="The files it has taken in hand from there on.")
+    faults: tuple[HaulFault, ...] = Field(default=(), description="The first hundred.")
+    failed: int = Field(default=0, description="Files, and folders, that it could not do its work to.")
+    passing: bool = Field(default=False, description="Whether one of the faults may be gone in a moment.")
+
+
+class Haul(Noun):
+    """Work on many files, done by a worker beside the request that asked for it."""
+
+    id: str = Field(default_factory=new_id)
+    project: str
+    wish: FolderCopy | FolderMove | Redraw = Field(discriminator="act")
+    marks: Mapping[str, str] = Field(default={}, description="What its dialect answers with later.")
+    status: Literal["pending", "completed", "failed"] = Field(
+        default="pending", description="Completed, it was done to all files but the `failed` of `reached`."
+    )
+    reached: Reached = Field(default_factory=Reached)
+    tries: int = Field(default=0, description="Times that it was done and is to be done again for faults that pass.")
+    error: Problem | None = Field(default=None, description="What it failed for as a whole.")
+    created_at: datetime = Field(default_factory=now)
+    ended_at: datetime | None = None
 
 
 class Group(Noun):
@@ -491,7 +552,7 @@ class Remote(Noun):
     claims: Mapping[str, Any] = Field(default={}, description="What else is claimed of it, as an `Intake` has it.")
 
 
-class Order(Noun):
+class StandingOrder(Noun):
     """A flow that is started for every file that is stored from now on, as `on_upload` of the settings is."""
 
     flow: str

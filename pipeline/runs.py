@@ -39,11 +39,11 @@ from pipeline.model import (
     Grant,
     Hook,
     NodeState,
-    Order,
     Page,
     Queue,
     Run,
     RunStatus,
+    StandingOrder,
     new_id,
     now,
 )
@@ -52,7 +52,7 @@ from pipeline.storage.base import Storage
 from pipeline.stored import delete_bytes
 
 ORDERS = "on_upload"
-"""The kind of the sheets that hold an `Order` as `order`, and whatever else their dialect keeps with it."""
+"""The kind of the sheets that hold an `StandingOrder` as `order`, and whatever else their dialect keeps with it."""
 STRANDED_AFTER = timedelta(seconds=30)
 RECOVER_BATCH = 500
 PURGE_BATCH = 200
@@ -262,12 +262,12 @@ class Runs:
         if not ordered or file.root is not None:
             return
         for sheet in await self._records.sheets.every(grant.project.id, ORDERS):
-            order = Order.model_validate(sheet.body["order"])
+            order = StandingOrder.model_validate(sheet.body["order"])
             if order.active:
                 with _refusals_logged(order.flow, file):
                     await self._obey(grant, order, file)
 
-    async def _obey(self, grant: Grant, order: Order, file: File) -> None:
+    async def _obey(self, grant: Grant, order: StandingOrder, file: File) -> None:
         flow = await self.flow(order.flow, order.version)
         inputs = {next(iter(flow.inputs)): [file.id], **order.inputs}
         await self.start(

@@ -201,7 +201,10 @@ class Settings(BaseSettings):
     fetch_timeout: Seconds = Field(default=600, gt=0, description="Longest time a file may take to come from its URL.")
     fetch_retention: Seconds = Field(default=86_400, gt=0, description="How long a fetch that ended is remembered.")
     errand_slots: int = Field(
-        default=32, ge=1, le=1024, description="Fetches and deliveries a worker waits for at once, beside its runs."
+        default=32,
+        ge=1,
+        le=1024,
+        description="Fetches, deliveries and folders a worker is at, at once, beside its runs.",
     )
     worker_queues: tuple[Queue, ...] = Field(
         default=QUEUES, min_length=1, description="Queues a worker serves, in order of preference."

@@ -1,4 +1,4 @@
-"""What a worker does for others outside, beside its runs: jobs that only wait for servers, with slots of their own."""
+"""What a worker does beside its runs: jobs that only wait, for servers or storages, with slots of their own."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from arq.connections import ArqRedis
 
 from pipeline.core import Core
 from pipeline.jobs import ERRANDS
+from pipeline.shelving import HAUL
 from pipeline.uploads.fetching import JOB as FETCH
 from pipeline.webhooks import DELIVER
 from workers.fetches import Fetches
+from workers.hauls import Hauls
 from workers.queue import Queues, Work
 from workers.webhooks import Deliveries
 
@@ -20,10 +22,11 @@ LONGEST = 3600.0
 
 def errands(core: Core) -> Mapping[str, Work]:
     """What is done for the jobs of the errands queue, by name."""
-    fetches = Fetches(core)
+    fetches, hauls = Fetches(core), Hauls(core)
     return {
         FETCH: Work(fetches.fetch, fetches.give_up),
         DELIVER: Work(Deliveries(core).deliver),
+        HAUL: Work(hauls.haul, hauls.give_up),
     }
 
 

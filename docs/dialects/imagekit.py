@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
+from docs.dialects.tables import routes
 from pipeline.api.dialects.imagekit import ENDPOINTS
 from pipeline.api.dialects.imagekit.delivery import effects, films, layers, operations
 from pipeline.api.dialects.imagekit.delivery.addresses import UNSPOKEN_SUFFIXES
@@ -61,9 +60,12 @@ LAYERS = (
 )
 
 
+TITLES = {"upload": "Upload", "management": "Management", "delivery": "Delivery"}
+
+
 def page() -> str:
     """The page."""
-    lines = [*HEAD.splitlines(), "", *_routes(), "## Transformations", ""]
+    lines = [*HEAD.splitlines(), "", *routes(ENDPOINTS, TITLES), "## Transformations", ""]
     lines += ["In the order in which a step does what they ask.", "", "| parameter | values | |", "| --- | --- | --- |"]
     for act in operations.ACTS:
         for place, (key, values) in enumerate(act.written.items()):
@@ -79,17 +81,6 @@ def page() -> str:
     lines += [f"| `/{suffix}` | a 400 that says so: {why} |" for suffix, why in UNSPOKEN_SUFFIXES.items()]
     lines += [f"| `l-{kind}` | a 400 that says so: {why} |" for kind, why in layers.UNSPOKEN.items()]
     return "\n".join(lines) + "\n"
-
-
-def _routes() -> Iterator[str]:
-    tags: dict[str, list[str]] = {}
-    for endpoint in ENDPOINTS:
-        tags.setdefault(endpoint.tag, []).append(
-            f"| `{endpoint.method}` | `{endpoint.plain_path}` | {endpoint.summary} |"
-        )
-    for tag, rows in tags.items():
-        title = tag.removeprefix("imagekit ").capitalize()
-        yield from (f"## {title}", "", "| method | path | |", "| --- | --- | --- |", *rows, "")
 
 
 def _cell(text: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from docs.dialects.tables import routes
 from pipeline.api.dialects.uploadcare import ENDPOINTS
 from pipeline.api.dialects.uploadcare.delivery.operations import NOT_SPOKEN
 from pipeline.api.dialects.uploadcare.delivery.operations import TABLE as OPERATIONS
@@ -57,9 +58,19 @@ the first file it saves has the id that was promised.
 """
 
 
+TITLES = {"upload": "Upload API", "rest": "REST API 0.7", "delivery": "Delivery"}
+
+
 def page() -> str:
     """The page."""
-    lines = [*HEAD.splitlines(), "", *_routes(), "## Operations of the URL API", "", "| operation | parameters | |"]
+    lines = [
+        *HEAD.splitlines(),
+        "",
+        *routes(ENDPOINTS, TITLES),
+        "## Operations of the URL API",
+        "",
+        "| operation | parameters | |",
+    ]
     lines += ["| --- | --- | --- |", *(_operation(name) for name in OPERATIONS), ""]
     lines += ["## Webhooks", "", "Signed in `X-Uc-Signature`; tried again as all webhooks of this server are.", ""]
     lines += [
@@ -73,16 +84,6 @@ def page() -> str:
     lines += [f"| `-/{name}/` | a 400 that says so: {why} |" for name, why in NOT_SPOKEN.items()]
     lines += ["", "## Errors of the Upload API", "", "| code | status | text | when |", "| --- | --- | --- | --- |"]
     return "\n".join([*lines, *_errors(), *_never()]) + "\n"
-
-
-def _routes() -> Iterator[str]:
-    tags: dict[str, list[str]] = {}
-    for endpoint in ENDPOINTS:
-        row = f"| `{endpoint.method}` | `{endpoint.plain_path}` | {endpoint.summary} |"
-        tags.setdefault(endpoint.tag, []).append(row)
-    titles = {"upload": "Upload API", "rest": "REST API 0.7", "delivery": "Delivery"}
-    for tag, rows in tags.items():
-        yield from (f"## {titles[tag.split()[-1]]}", "", "| method | path | |", "| --- | --- | --- |", *rows, "")
 
 
 def _operation(name: str) -> str:

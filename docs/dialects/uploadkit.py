@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from docs.dialects.tables import routes
 from pipeline.api.dialects.uploadkit import ENDPOINTS
 from pipeline.api.dialects.uploadkit.endpoints import UNSPOKEN
 from pipeline.api.dialects.uploadkit.errors import OURS, S3, TABLE
@@ -72,21 +73,20 @@ TITLES = {"uploadkit": "API", "handler": "Handler", "delivery": "Storage and del
 
 def page() -> str:
     """The page."""
-    lines = [*HEAD.splitlines(), "", *_routes(), "## Not spoken", "", "| what | instead |", "| --- | --- |"]
+    lines = [
+        *HEAD.splitlines(),
+        "",
+        *routes(ENDPOINTS, TITLES),
+        "## Not spoken",
+        "",
+        "| what | instead |",
+        "| --- | --- |",
+    ]
     lines += [f"| {what} | {instead} |" for what, instead in UNSPOKEN.items()]
     lines += ["", "## Errors", "", "By `x-api-key`, by Bearer key, and to pages by the handler.", ""]
     lines += ["| `x-api-key` | Bearer | handler | when |", "| --- | --- | --- | --- |", *_errors()]
     lines += ["", "Addresses that take bytes answer as S3 does, with an XML document:", ""]
     return "\n".join([*lines, "| code | status | when |", "| --- | --- | --- |", *_s3()]) + "\n"
-
-
-def _routes() -> Iterator[str]:
-    tags: dict[str, list[str]] = {}
-    for endpoint in ENDPOINTS:
-        row = f"| `{endpoint.method}` | `{endpoint.plain_path}` | {endpoint.summary} |"
-        tags.setdefault(endpoint.tag, []).append(row)
-    for tag, rows in tags.items():
-        yield from (f"## {TITLES[tag.split()[-1]]}", "", "| method | path | |", "| --- | --- | --- |", *rows, "")
 
 
 def _errors() -> Iterator[str]:

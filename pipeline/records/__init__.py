@@ -17,6 +17,7 @@ from pipeline.records.durability import warnings_about
 from pipeline.records.fetches import Fetches
 from pipeline.records.files import Files
 from pipeline.records.groups import Groups
+from pipeline.records.hauls import Hauls
 from pipeline.records.holds import Holds
 from pipeline.records.letters import Letters
 from pipeline.records.lineages import Lineages
@@ -50,6 +51,7 @@ class Records:
         self.holds = Holds(client, prefix, event_cap)
         self.files = Files(client, prefix, event_cap)
         self.fetches = Fetches(client, prefix, event_cap)
+        self.hauls = Hauls(client, prefix, event_cap)
         self.usage = Usages(client, prefix, event_cap)
         self.changes = Changes(client, prefix, event_cap)
         self.derivatives = Derivatives(client, prefix, event_cap)

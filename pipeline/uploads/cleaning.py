@@ -18,8 +18,6 @@ class Cleaning:
 
     def __init__(self) -> None:
         self._going: set[asyncio.Future[Any]] = set()
-        self.closing = False
-        """Whether what is long is to stop where it can be gone on with later."""
 
     async def to_the_end(self, act: Coroutine[Any, Any, None]) -> None:
         """Do `act`, all of it even if the caller is cancelled meanwhile."""
@@ -34,7 +32,6 @@ class Cleaning:
 
     async def close(self) -> None:
         """Wait until everything that was begun has ended."""
-        self.closing = True
         while self._going:
             await asyncio.wait(self._going)
 

@@ -39,7 +39,7 @@ class Stack:
 def running_stack(data: Path, port: int = 0, **variables: str) -> Iterator[Stack]:
     """`safelight up` on a port, by itself a free one, with these SAFELIGHT_ variables, ended as Ctrl-C ends it."""
     command = [SAFELIGHT, "up", "--json", "--port", str(port), "--data", str(data)]
-    environ = os.environ | {"SAFELIGHT_FLOWS_DIR": "flows"} | variables
+    environ = os.environ | {"SAFELIGHT_FLOWS_DIR": "flows", "SAFELIGHT_SANDBOX_CHILDREN": "1"} | variables
     program = subprocess.Popen(command, stdout=subprocess.PIPE, env=environ)
     assert program.stdout is not None
     try:

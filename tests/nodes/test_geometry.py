@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -58,11 +59,16 @@ def shown(image: Image.Image, orientation: int) -> Image.Image:
 
 def unequal(width: int, height: int, mode: str = "RGB") -> Image.Image:
     """A picture no two pixels of which are alike near each other."""
+    return _unequal(width, height).convert(mode)
+
+
+@cache
+def _unequal(width: int, height: int) -> Image.Image:
     image = Image.new("RGBA", (width, height))
     pixels = [(x * 7 % 256, y * 5 % 256, (x + 2 * y) * 3 % 256, 128 + (x + y) % 128) for y in range(height)
               for x in range(width)]  # fmt: skip
     image.putdata(pixels)
-    return image.convert(mode)
+    return image
 
 
 def saved(image: Image.Image, path: Path, **options: Any) -> Path:

@@ -25,8 +25,10 @@ from pipeline.model import (
     Fetch,
     FileQuery,
     Group,
+    Haul,
     Intake,
     Problem,
+    Redraw,
     Webhook,
     new_id,
 )
@@ -88,6 +90,7 @@ async def own_redis(server: Server) -> AsyncIterator[Redis]:
 
 FILE, UPLOAD, RUN = a_file(), an_upload(), a_run()
 FETCH = Fetch(project="demo", url="https://example.com/", intake=Intake())
+HAUL = Haul(project="demo", wish=Redraw(path="/a"))
 SLIP = Slip(f"{PREFIX}queue:default", "run:1", b"{}", 1000)
 WEBHOOK = Webhook(project="demo", url="https://example.com")
 DELIVERY = Delivery(
@@ -170,6 +173,12 @@ VERBS: dict[str, Callable[[Records, EventLog, FlowRegistry], Awaitable[object]]]
     "files.stored": lambda r, e, f: r.files.stored("demo", moment(0), moment(1)),
     "files.made": lambda r, e, f: r.files.made("demo", moment(0), moment(1)),
     "files.alike": lambda r, e, f: r.files.alike("demo", FILE.sha256),
+    "hauls.create": lambda r, e, f: r.hauls.create(HAUL, SLIP),
+    "hauls.get": lambda r, e, f: r.hauls.get(HAUL.id),
+    "hauls.begin": lambda r, e, f: r.hauls.begin(HAUL.id, "t"),
+    "hauls.mark": lambda r, e, f: r.hauls.mark(HAUL.id, "t", HAUL.reached),
+    "hauls.complete": lambda r, e, f: r.hauls.complete(HAUL.id, "t", HAUL.reached, moment(0)),
+    "hauls.fail": lambda r, e, f: r.hauls.fail(HAUL.id, "t", PROBLEM, moment(0)),
     "fetches.create": lambda r, e, f: r.fetches.create(FETCH, SLIP),
     "fetches.known": lambda r, e, f: r.fetches.known(FETCH, FILE, moment(0), 60),
     "fetches.get": lambda r, e, f: r.fetches.get(FETCH.id),

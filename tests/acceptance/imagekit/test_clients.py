@@ -17,7 +17,7 @@ from tests.acceptance.conftest import Stack
 from tests.acceptance.imagekit.conftest import KEY, node, python
 from tests.nodes.studio import PHOTO
 
-HELP = "For support kindly contact us at support@imagekit.io ."
+HELP = "What this server speaks of ImageKit, and what not, is told in its docs/dialects/imagekit.md."
 PARAMETERS = {"token": "your_token", "expire": 1582269249, "signature": "e71bcd6031016b060d349d212e23e85c791decdd"}
 """The vector in the clients' own tests."""
 with Image.open(PHOTO) as opened:

@@ -1,16 +1,13 @@
-"""One server with real workers for Ittybit's own clients, older ones of which lie beside."""
+"""One server with real workers for Ittybit's own clients."""
 
 from __future__ import annotations
 
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.acceptance.browsing import CACHE
 from tests.acceptance.conftest import Stack, running_stack
 
 KEY = "it_live_ittybittests"
@@ -31,13 +28,3 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     config.write_text(CONFIG.format(key=KEY))
     with running_stack(data, SAFELIGHT_CONFIG=str(config), SAFELIGHT_FLOWS_DIR=str(flows)) as stack:
         yield stack
-
-
-def older(version: str) -> Path:
-    """The folder of an older client, installed when it is first needed; what it needs the newest one does too."""
-    folder = CACHE / f"ittybit-{version}"
-    if not (folder / "complete").exists():
-        command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(folder)]
-        subprocess.run([*command, f"ittybit=={version}"], check=True, stdout=subprocess.DEVNULL)
-        (folder / "complete").touch()
-    return folder

@@ -41,8 +41,10 @@ def main(version: str, base: str, key: str, url: str) -> dict[str, Any]:
         id = httpx.post(f"{base}/automations", headers=headers, json=given).json()["data"]["id"]
     else:
         id = speaks.automations.create(**given).data.id
-    renamed = speaks.automations.update(id, name="renamed").data
-    automations = [one.id for one in speaks.automations.list().data if one.id == id]
+    early_trigger = {"trigger": [{"event": "media.ready", "conditions": [{"prop": "media.kind", "value": "image"}]}]}
+    renamed = speaks.automations.update(id, name="renamed", **(early_trigger if early else {})).data
+    every = [one if isinstance(one, dict) else vars(one) for one in speaks.automations.list().data]
+    automations = [one["id"] for one in every if one["id"] == id]
     speaks.automations.delete(id)
     try:
         speaks.files.get("file_nothing")

@@ -17,7 +17,8 @@ from ittybit import AsyncIttybit, Ittybit
 from ittybit.core.api_error import ApiError
 
 from tests.acceptance.conftest import Stack
-from tests.acceptance.ittybit.conftest import KEY, older
+from tests.acceptance.ittybit.conftest import KEY
+from tests.acceptance.packages import installed
 from tests.nodes.studio import PHOTO
 
 T = TypeVar("T")
@@ -152,7 +153,7 @@ async def test_the_asynchronous_twin_with_a_version(server: Stack, source: str) 
 
 @pytest.mark.parametrize("version", ["0.9.0", "0.7.0"])
 async def test_older_clients(server: Stack, source: str, version: str) -> None:
-    folder = await aside(older, version)
+    folder = await asyncio.to_thread(installed, f"ittybit=={version}", alone=True)
     script = Path(__file__).with_name("older.py")
     environ = os.environ | {"PYTHONPATH": str(folder)}
     program = await asyncio.create_subprocess_exec(

@@ -5,17 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from pipeline.api.dialects.imagekit.comparing import Kind, matches, meant
 from pipeline.api.dialects.imagekit.errors import invalid, refused
-from pipeline.api.dialects.imagekit.query import (
-    Comparison,
-    Kind,
-    QueryInvalid,
-    Tree,
-    comparisons,
-    holds,
-    matches,
-    meant,
-)
+from pipeline.api.dialects.imagekit.query import Comparison, QueryInvalid, Tree, comparisons, holds
 from pipeline.api.dialects.imagekit.wishes import Wish
 from pipeline.model import File
 from pipeline.vendors.imagekit import Fields, coordinates, film, value_of

@@ -49,11 +49,14 @@ _DATA = re.compile(rb"data:([^,]{0,200}?)(;base64)?,", re.IGNORECASE)
 
 
 class Content(NamedTuple):
-    """Bytes, their type by what they are, and where they were fetched from."""
+    """Bytes, and where they were fetched from."""
 
     bytes: Aside
-    mime: str
     source: str | None = None
+
+    async def mime(self) -> str:
+        """Their type, by what they are."""
+        return sniff.media_type(await head_of(self.bytes))
 
 
 class Unspelled(ValueError):
@@ -74,7 +77,7 @@ async def opening(call: Call, grant: Grant, sent: Sent) -> AsyncIterator[Content
         most = grant.project.limits.max_file_size if source else grant.project.limits.direct_upload
         if meant.size > most:
             raise FileTooLarge(limit=most)
-        yield Content(meant, sniff.media_type(await head_of(meant), sent.get("fileName")), source)
+        yield Content(meant, source)
 
 
 async def _meant(

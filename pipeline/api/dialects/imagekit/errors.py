@@ -18,7 +18,7 @@ from pipeline.api.problems import RETRY_AFTER
 from pipeline.api.voices import Voice
 from pipeline.errors import SafelightError
 
-HELP = "For support kindly contact us at support@imagekit.io ."
+HELP = "What this server speaks of ImageKit, and what not, is told in its docs/dialects/imagekit.md."
 INTERVAL = 60_000
 """Milliseconds over which requests are counted."""
 TRIED_AGAIN = frozenset({408, 409, 429})
@@ -39,6 +39,7 @@ OURS: Mapping[type[SafelightError], Row] = {
     ours.KeyInvalid: (403, UNKNOWN_KEY),
     ours.RateExceeded: (429, "You have exceeded the rate limit for this API."),
     ours.FileNotFound: (404, "The requested asset does not exist."),
+    ours.VersionsTooMany: (400, "A file can have a maximum of 100 versions."),
     ours.BodyEmpty: (400, NO_FILE),
     ours.FileEmpty: (400, "Your request contains invalid file parameter. The file is empty."),
     ours.FileTooLarge: (400, TOO_LARGE),
@@ -79,7 +80,7 @@ def missing(field: str) -> ImagekitRefused:
 def row_of(error: SafelightError) -> Row:
     """Status and message that an error is told with."""
     if isinstance(error, ImagekitRefused):
-        return error.facts["answered"], error.message
+        return error.facts.get("answered", error.status), error.message
     if isinstance(error, BUSY):
         return 503, error.message
     for kind in type(error).__mro__:

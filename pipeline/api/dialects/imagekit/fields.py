@@ -41,10 +41,10 @@ def checked(fields: Fields, given: Mapping[str, Any]) -> dict[str, str | None]:
     return kept
 
 
-def completed(fields: Fields, kept: Mapping[str, str | None], *, sent: bool) -> dict[str, str]:
-    """What a new file is to have: required fields that nobody filled get their default values.
+def completed(fields: Fields, kept: Mapping[str, str | None]) -> dict[str, str]:
+    """What a file is to have for which custom metadata was sent: required fields left out get their default values.
 
-    Refused where there is none and custom metadata was sent.
+    Refused where there is none.
     """
     whole = {name: text for name, text in kept.items() if text is not None}
     for name, schema in fields.items():
@@ -52,7 +52,7 @@ def completed(fields: Fields, kept: Mapping[str, str | None], *, sent: bool) -> 
             continue
         if (default := schema.get("defaultValue")) not in (None, "", []):
             whole[name] = text_of(default)
-        elif sent:
+        else:
             raise refused(f"{MISFIT} {name}: A value is required.", errors={name: "A value is required."})
     return whole
 

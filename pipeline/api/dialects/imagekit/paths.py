@@ -1,15 +1,12 @@
-"""Folders and names as the vendor has them: what may stand in them, and whose turn it is at a path."""
+"""Folders and names as the vendor has them: what may stand in them."""
 
 from __future__ import annotations
 
 import unicodedata
-from contextlib import AbstractAsyncContextManager
 
 from pipeline import labels, names
 from pipeline.api.dialects.imagekit.errors import refused
-from pipeline.core import Core
 from pipeline.errors import FolderInvalid
-from pipeline.uploads.holds import Hold
 
 BAD_FOLDER = "Invalid folder path."
 REASON = "INVALID_FOLDER_PATH"
@@ -43,11 +40,3 @@ def split(path: str) -> tuple[str, str]:
     """Folder and name of a path to a file that is there, neither of them changed but for slashes."""
     folder, _, name = path.strip("/").rpartition("/")
     return "/".join(part for part in folder.split("/") if part), name
-
-
-def turn_at(core: Core, project: str, folder: str, name: str) -> AbstractAsyncContextManager[Hold]:
-    """Have a path to oneself while the block runs, so that two files cannot both be the first there.
-
-    Raises `UploadBusy`.
-    """
-    return core.holds.of(f"path:{project}:{folder}/{name}")

@@ -2,25 +2,18 @@
 
 `field op value` joined by AND, OR and parentheses; AND binds first. Operators: `=`, `:` (begins with), `<`, `<=`, `>`,
 `>=`, `IN [...]`, `HAS` (all these words, whatever their case, the last one as the beginning of one), `EXISTS` without a
-value, and NOT before `=`, `:`, IN or EXISTS. Fields and values may stand in double or single quotes. Sizes may be
-written `1mb` (of 1024 x 1024 bytes), times as ISO 8601 or as an age such as `7d` (h, d, w, m, y).
+value, and NOT before `=`, `:`, IN or EXISTS. Fields and values may stand in double or single quotes.
 """
 
 from __future__ import annotations
 
-import operator as by
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from typing import Any, Literal, NamedTuple
-
-from pipeline.model import now
+from typing import Literal, NamedTuple
 
 Operator = Literal["=", ":", "<", "<=", ">", ">=", "in", "has", "exists"]
 Value = str | int | float | bool
-Kind = Literal["text", "number", "size", "time", "flag", "list"]
-"""What a field holds: `list` is one of several texts, such as tags."""
 
 LONGEST = 10_000
 """Characters of one query."""
@@ -28,12 +21,6 @@ MOST = 200
 """Comparisons in one query, and values in one list."""
 DEEPEST = 20
 """Parentheses in one another."""
-
-UNITS = {"b": 1, "kb": 1024, "mb": 1024**2, "gb": 1024**3, "tb": 1024**4}
-AGES = {"h": 1 / 24, "d": 1.0, "w": 7.0, "m": 30.0, "y": 365.0}
-"""Days."""
-
-ORDERS: Mapping[str, Callable[[Any, Any], bool]] = {"<": by.lt, "<=": by.le, ">": by.gt, ">=": by.ge}
 
 _TOKEN = re.compile(
     r"""\s*(?:
@@ -43,9 +30,8 @@ _TOKEN = re.compile(
     )""",
     re.VERBOSE | re.DOTALL,
 )
-_SIZE = re.compile(r"(\d{1,15}(?:\.\d{1,6})?)\s*([kmgt]?b)?", re.IGNORECASE)
-_AGE = re.compile(r"(\d{1,5})([hdwmy])")
-_NUMBER = re.compile(r"-?\d{1,15}(\.\d{1,9})?")
+NUMBER = re.compile(r"-?\d{1,15}(\.\d{1,9})?")
+"""A number as it is written."""
 
 
 class QueryInvalid(ValueError):
@@ -110,89 +96,6 @@ def holds(tree: Tree, look: Callable[[Comparison], bool]) -> bool:
         return look(tree)
     ask = all if isinstance(tree, Every) else any
     return ask(holds(part, look) for part in tree.parts)
-
-
-def matches(comparison: Comparison, found: Any, kind: Kind) -> bool:
-    """Whether a value found in a field of this kind is as the comparison wants it; one that is not there is not.
-
-    Raises `QueryInvalid` for a value that means nothing in such a field.
-    """
-    wanted = [meant(value, kind) for value in comparison.values]
-    if found is None:
-        return comparison.negated
-    return _fits(comparison.operator, found, wanted) is not comparison.negated
-
-
-def meant(value: Value, kind: Kind) -> Any:
-    """A value as a field of this kind has it; raises `QueryInvalid`."""
-    if kind == "size":
-        return size_of(value)
-    if kind == "time":
-        return time_of(value)
-    if kind == "number":
-        return _number(value)
-    if kind == "flag":
-        if isinstance(value, bool):
-            return value
-        raise QueryInvalid(f"`{value}` is neither true nor false.")
-    return _text(value)
-
-
-def size_of(value: Value) -> float:
-    """Bytes; raises `QueryInvalid`."""
-    match = _SIZE.fullmatch(str(value).strip())
-    if match is None or isinstance(value, bool):
-        raise QueryInvalid(f"`{str(value)[:40]}` is no size, such as 1024 or 1mb.")
-    return float(match.group(1)) * UNITS[(match.group(2) or "b").lower()]
-
-
-def time_of(value: Value) -> datetime:
-    """A point in time, given as such or as an age; raises `QueryInvalid`."""
-    text = str(value).strip()
-    if match := _AGE.fullmatch(text):
-        return now() - timedelta(days=int(match.group(1)) * AGES[match.group(2)])
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError as cause:
-        raise QueryInvalid(f"`{text[:40]}` is no time, such as 2024-01-31 or 7d.") from cause
-    return at if at.tzinfo else at.replace(tzinfo=UTC)
-
-
-def _number(value: Value) -> float:
-    if isinstance(value, str) and _NUMBER.fullmatch(value):
-        return float(value)
-    if isinstance(value, str | bool):
-        raise QueryInvalid(f"`{value[:40] if isinstance(value, str) else value}` is no number.")
-    return float(value)
-
-
-def _text(value: Value) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _fits(operator: Operator, found: Any, wanted: Sequence[Any]) -> bool:
-    if isinstance(found, list | tuple):  # one of several is enough
-        return any(_fits(operator, one, wanted) for one in found)
-    if operator == "exists":
-        return True
-    first = wanted[0]
-    if operator == "has":
-        return _has(words_of(str(found)), words_of(str(first)))
-    if operator in ("=", "in"):
-        return any(found == one for one in wanted)
-    if operator == ":":
-        return str(found).startswith(str(first))
-    return bool(ORDERS[operator](found, first))
-
-
-def words_of(text: str) -> Sequence[str]:
-    """The words of a text as they are compared."""
-    return re.findall(r"[^\W_]+", text.casefold())
-
-
-def _has(found: Sequence[str], wanted: Sequence[str]) -> bool:
-    *whole, last = wanted or [""]
-    return all(word in found for word in whole) and any(word.startswith(last) for word in found)
 
 
 # Reading
@@ -342,6 +245,6 @@ class _Reader:
 def _plain(text: str) -> Value:
     if text.lower() in ("true", "false"):
         return text.lower() == "true"
-    if _NUMBER.fullmatch(text):
+    if NUMBER.fullmatch(text):
         return float(text) if "." in text else int(text)
     return text

@@ -10,21 +10,19 @@ from pipeline.api.dialects.imagekit.checks import Checks
 from pipeline.api.dialects.imagekit.content import Content
 from pipeline.api.dialects.imagekit.errors import invalid, refused
 from pipeline.api.dialects.imagekit.fields import checked, completed
-from pipeline.api.dialects.imagekit.paths import turn_at
 from pipeline.api.dialects.imagekit.wishes import Wish
 from pipeline.api.dialects.native.files import Received
 from pipeline.api.endpoint import Call
+from pipeline.errors import VersionsTooMany
 from pipeline.model import File, Intake
 from pipeline.records.lineages import lineage_of
+from pipeline.shelving import MOST_VERSIONS
 from pipeline.vendors.imagekit import Fields
 
-VERSIONS = 100
-"""Of one file."""
 EXISTS = (
     "A file with the same name already exists at the exact location. We could not overwrite it because both "
     "overwriteFile and useUniqueFileName are set to false."
 )
-FULL = f"A file can have a maximum of {VERSIONS} versions."
 
 Look = Callable[[File], None]
 Make = Callable[[Intake, Look], Awaitable[File]]
@@ -47,11 +45,11 @@ class Storing:
         """
         wish, make = self.wish, make or self.taken
         if wish.flags["useUniqueFileName"]:
-            return await make(self._intake(names.unique(wish.name), None), self._look)
+            return await make(await self._intake(names.unique(wish.name), None), self._look)
         project = self.call.project
-        async with turn_at(self.call.core, project, wish.folder, wish.name):
+        async with self.call.core.shelving.places.turn(project, wish.folder, wish.name):
             found = await self.call.core.records.lineages.at(project, wish.folder, wish.name)
-            intake = self._intake(wish.name, found)
+            intake = await self._intake(wish.name, found)
             return await make(intake if found is None else await self._next(intake, found), self._look)
 
     async def taken(self, intake: Intake, look: Look) -> File:
@@ -66,13 +64,14 @@ class Storing:
             raise refused(EXISTS)
         lineage = lineage_of(found)
         versions = await self.call.core.records.lineages.versions(found.project, lineage)
-        if len(versions) >= VERSIONS:
-            raise refused(FULL)
+        if len(versions) >= MOST_VERSIONS:
+            raise VersionsTooMany(most=MOST_VERSIONS)
         version = 1 + max((one.version for one in versions), default=found.version)
         return intake.model_copy(update={"lineage": lineage, "version": version})
 
-    def _intake(self, name: str, found: File | None) -> Intake:
+    async def _intake(self, name: str, found: File | None) -> Intake:
         wish, content = self.wish, self.content
+        is_pictured = wish.region is not None and (await content.mime()).startswith("image/")
         return Intake(
             name=name,
             folder=wish.folder,
@@ -80,7 +79,7 @@ class Storing:
             metadata=self._metadata(found),
             tags=self._tags(found),
             facts=self._facts(found),
-            region=wish.region if content.mime.startswith("image/") else None,
+            region=wish.region if is_pictured else None,
             store=True,
             private=self._private(found),
             published=wish.flags["isPublished"],
@@ -102,10 +101,8 @@ class Storing:
 
     def _metadata(self, found: File | None) -> Mapping[str, str]:
         if self.wish.custom is not None:
-            return completed(self.fields, checked(self.fields, self.wish.custom), sent=True)
-        if found and not self.wish.flags["overwriteCustomMetadata"]:
-            return found.metadata
-        return completed(self.fields, {}, sent=False)
+            return completed(self.fields, checked(self.fields, self.wish.custom))
+        return found.metadata if found and not self.wish.flags["overwriteCustomMetadata"] else {}
 
     def _private(self, found: File | None) -> bool:
         """A private file becomes public only where an upload says so."""

@@ -7,6 +7,7 @@ What is made behind an upload is the very thing that its address delivers, only 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from pipeline.acts import settled
@@ -18,7 +19,7 @@ from pipeline.api.dialects.imagekit.storing import Look, Storing
 from pipeline.api.dialects.imagekit.wishes import Post, Wish
 from pipeline.api.endpoint import Call
 from pipeline.delivery import Recipe, ahead
-from pipeline.errors import DerivativePending, RequestInvalid, SafelightError
+from pipeline.errors import DerivativePending, RecordsUnavailable, RequestInvalid, SafelightError
 from pipeline.files import Copying
 from pipeline.model import Derivative, Event, File, Intake, new_id
 from pipeline.records.lineages import lineage_of
@@ -70,12 +71,18 @@ async def transformed(call: Call, storing: Storing, pre: str) -> File:
         made = await _derived(call, original, pre)
         file = await storing.file(lambda intake, look: _copied(call, original, made, intake, look))
     except SafelightError as error:
-        await call.core.events.append(ahead.failed(original, error.code, error.message, telling))
+        await _told(call, ahead.failed(original, error.code, error.message, telling))
         raise
     finally:
-        await settled(call.core.files.delete(call.grant, original.id))
-    await call.core.events.append(ahead.made(file, made, telling))
+        with suppress(SafelightError):  # by itself it expires
+            await settled(call.core.files.delete(call.grant, original.id))
+    await _told(call, ahead.made(file, made, telling))
     return file
+
+
+async def _told(call: Call, event: Event) -> None:
+    with suppress(RecordsUnavailable):  # what was done is done, told or not
+        await call.core.events.append(event)
 
 
 def _anything(file: File) -> None:
@@ -118,7 +125,7 @@ async def make_posts(call: Call, file: File, posts: Sequence[Post]) -> None:
         try:
             await call.core.delivering.ahead(await _behind(call, file, post), telling)
         except SafelightError as error:
-            await call.core.events.append(_failed(file, error, telling))
+            await _told(call, ahead.failed(file, error.code, error.message, telling))
 
 
 async def _behind(call: Call, file: File, post: Post) -> Recipe:
@@ -138,10 +145,6 @@ def _telling(call: Call, file: File, post: Post, number: int) -> Mapping[str, An
         "path": path_of(file),
         "address": address_of(file, post.value, _suffix(post, file)),
     }
-
-
-def _failed(file: File, error: SafelightError, telling: Mapping[str, Any]) -> Event:
-    return ahead.failed(file, error.code, error.message, telling)
 
 
 def _suffix(post: Post, file: File) -> str:

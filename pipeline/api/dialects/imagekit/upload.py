@@ -22,8 +22,9 @@ from pipeline.api.dialects.imagekit.storing import Storing
 from pipeline.api.dialects.imagekit.transforms import check_transformation, make_posts, transformed
 from pipeline.api.dialects.imagekit.wishes import wish_of
 from pipeline.api.endpoint import Call, plain
+from pipeline.errors import SafelightError
 from pipeline.model import File, Grant
-from pipeline.vendors.imagekit import Document, upload_document
+from pipeline.vendors.imagekit import Document, metadata_document, upload_document
 
 Page = Callable[[Call, Mapping[str, str]], Awaitable[Grant]]
 
@@ -58,16 +59,25 @@ async def _document(call: Call, grant: Grant, sent: Sent) -> Document:
     wish = wish_of(sent)
     extensions = await resolved(call.core, grant.project.id, wish.extensions)
     check_extensions(grant.project, extensions)
-    fields = await fields_of(call.core, grant.project.id)
+    fields = await fields_of(call.core, grant.project.id) if wish.needs_fields else {}
     checks = Checks(wish.checks, wish, fields) if wish.checks else None
     async with opening(call, grant, sent) as content:
-        check_transformation(wish, content.mime)
+        if wish.pre or wish.posts:
+            check_transformation(wish, await content.mime())
         file = await _stored(call, Storing(call, wish, content, fields, checks))
     await make_posts(call, file, wish.posts)
     told = upload_document(call.base_url, file, fields, wish.asked)
     if extensions:
         told["extensionStatus"] = await start_extensions(call.core, grant, file, extensions, wish.webhook)
-    return told | ({"metadata": await metadata_of(call.core, file)} if "metadata" in wish.asked else {})
+    return told | ({"metadata": await _metadata(call, file)} if "metadata" in wish.asked else {})
+
+
+async def _metadata(call: Call, file: File) -> Document:
+    """What can be found out in time: the file is there, whatever comes of looking at it."""
+    try:
+        return await metadata_of(call.core, file)
+    except SafelightError:
+        return metadata_document(file, {})
 
 
 async def _stored(call: Call, storing: Storing) -> File:

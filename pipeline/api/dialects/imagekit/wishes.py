@@ -20,6 +20,7 @@ from pipeline.model import Region
 
 TAGS_LENGTH = 500
 """Characters of all tags of an upload together."""
+LONGEST_URL = 2000
 MOST_POSTS = 5
 MOST_EXTENSIONS = 20
 KINDS = ("transformation", "gif-to-video", "thumbnail", "abs")
@@ -71,6 +72,11 @@ class Wish:
     pre: str | None
     posts: Sequence[Post]
     checks: query.Tree | None
+
+    @property
+    def needs_fields(self) -> bool:
+        """Whether anything in it is about custom metadata."""
+        return self.custom is not None or self.checks is not None or "customMetadata" in self.asked
 
 
 def wish_of(sent: Sent) -> Wish:
@@ -138,12 +144,19 @@ def extensions_of(given: Any) -> Sequence[Mapping[str, Any]]:
 
 def webhook_of(text: str) -> str | None:
     """The address that is told of extensions."""
-    if not text:
-        return None
-    parts = urlsplit(text) if text.isprintable() and len(text) <= 2000 else None
-    if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
+    if text and not _is_address(text):
         raise invalid("webhookUrl", "It should be a valid URL.")
-    return text
+    return text or None
+
+
+def _is_address(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        return False
+    return (
+        text.isprintable() and len(text) <= LONGEST_URL and parts.scheme in ("http", "https") and bool(parts.hostname)
+    )
 
 
 def _custom(sent: Sent) -> Mapping[str, Any] | None:

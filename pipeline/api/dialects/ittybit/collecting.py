@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
+from typing import Any
 
 from pipeline.api.dialects.ittybit.ask import Ask
 from pipeline.api.dialects.ittybit.errors import Missing
@@ -17,6 +19,7 @@ from pipeline.errors import FetchNotFound, SheetNotFound
 from pipeline.model import Fetch, File, FileQuery, Grant, Sheet
 from pipeline.records.finding import NEWEST, Order
 from pipeline.vendors.ittybit.files import Media, metadata_of, own
+from pipeline.vendors.ittybit.words import id_of
 
 MEDIA = "ittybit.media"
 ALIAS = "ittybit.alias"
@@ -53,12 +56,24 @@ async def known(core: Core, grant: Grant, id: str) -> Media | None:
     return Media(id, fetch.created_at, fetch.ended_at, waits=fetch)
 
 
+async def named(ask: Ask, text: Any) -> Media:
+    """The media that an id in a request means; raises `Missing`."""
+    id = id_of(text, "med") if isinstance(text, str) else None
+    if id is None:
+        raise Missing(what="Media")
+    return await find(ask, id)
+
+
+def alone(file: File) -> Media:
+    """The media of a file of which nothing has been made yet."""
+    return Media(file.id, file.created_at, file.updated_at, [file], None, own(file).get("media", {}), metadata_of(file))
+
+
 async def begun_by(core: Core, grant: Grant, first: File) -> Media:
     """The media that begins with a file."""
     made = await files_of(core, grant.project.id, first.id)
-    changed = max((file.created_at for file in made), default=first.updated_at or first.created_at)
-    props = own(first).get("media", {})
-    return Media(first.id, first.created_at, changed, [first, *made], None, props, metadata_of(first))
+    changed = max([first.updated_at or first.created_at, *(file.created_at for file in made)])
+    return replace(alone(first), updated=changed, files=[first, *made])
 
 
 async def told_by(core: Core, sheet: Sheet) -> Media:
@@ -87,16 +102,18 @@ async def found(core: Core, project: str, query: FileQuery, wanted: int, order: 
     return files
 
 
-async def listed(ask: Ask, *, down: bool) -> tuple[list[Media], int]:
-    """The media of a page, and how many there are."""
+async def listed(ask: Ask, types: Sequence[str], *, down: bool) -> tuple[list[Media], int]:
+    """The media of a page, of these types if there are any, and how many there are."""
     core, project, wanted = ask.call.core, ask.project, ask.page.wanted
-    files = await found(core, project, SENT_IN, wanted, Order("created", down))
-    sheets = await _sheets(core, project, wanted, down=down)
+    query = SENT_IN.model_copy(update={"types": tuple(types)})
+    files = await found(core, project, query, wanted, Order("created", down))
+    sheets = [] if types else await _sheets(core, project, wanted, down=down)
     rows: list[File | Sheet] = sorted([*files, *sheets], key=lambda row: row.created_at, reverse=down)
     shown = rows[ask.page.skipped : wanted]
     media = [begun_by(core, ask.grant, row) if isinstance(row, File) else told_by(core, row) for row in shown]
-    count, _ = await core.records.files.count(project, SENT_IN)
-    return list(await asyncio.gather(*media)), count + await core.records.sheets.count(project, MEDIA)
+    count, _ = await core.records.files.count(project, query)
+    told = 0 if types else await core.records.sheets.count(project, MEDIA)
+    return list(await asyncio.gather(*media)), count + told
 
 
 async def _sheets(core: Core, project: str, wanted: int, *, down: bool) -> list[Sheet]:

@@ -18,7 +18,7 @@ from pipeline.model import Edit, Fetch, File, FileQuery, FileSort, Intake, new_i
 from pipeline.records.finding import Order
 from pipeline.uploads.fetching import OPEN
 from pipeline.vendors.ittybit.files import file_object, own, split, waiting_object
-from pipeline.vendors.ittybit.words import ITTYBIT, id_of
+from pipeline.vendors.ittybit.words import ITTYBIT
 
 WAIT = 45.0
 """Seconds that a new file is waited for; the vendor's clients wait for a minute."""
@@ -80,13 +80,10 @@ async def create(ask: Ask) -> web.Response:
 
 async def claimed(ask: Ask, fields: Mapping[str, Any]) -> Intake:
     """What a request says of the file that it wants; raises `BadRequest`, or `Missing` for an unknown media."""
-    intake, media = intake_of(fields), text_of(fields, "media_id")
-    if media is None:
+    intake = intake_of(fields)
+    if fields.get("media_id") is None:
         return intake
-    id = id_of(media, "med")
-    if id is None:
-        raise Missing(what="Media")
-    return intake.model_copy(update={"root": (await collecting.find(ask, id)).id})
+    return intake.model_copy(update={"root": (await collecting.named(ask, fields["media_id"])).id})
 
 
 async def fetched(ask: Ask, fields: Mapping[str, Any], intake: Intake) -> File | Fetch:

@@ -21,7 +21,7 @@ from pipeline.vendors.ittybit.words import ITTYBIT, id_of
 
 
 async def listed(ask: Ask) -> web.Response:
-    found, total = await collecting.listed(ask, down=files.order_of(ask).down)
+    found, total = await collecting.listed(ask, files.query_of(ask).types, down=files.order_of(ask).down)
     return ask.listed([media_object(ask.view, media) for media in found], total)
 
 

@@ -16,7 +16,7 @@ from aiohttp import web
 from pipeline.acts import settled
 from pipeline.api.bodies import Source, form_of
 from pipeline.api.dialects.ittybit import collecting, media
-from pipeline.api.dialects.ittybit.ask import Ask, object_of, text_of, told, view_of
+from pipeline.api.dialects.ittybit.ask import Ask, text_of, told, view_of
 from pipeline.api.dialects.ittybit.claims import intake_of
 from pipeline.api.dialects.ittybit.conditions import look_of, tests_of
 from pipeline.api.dialects.ittybit.errors import (
@@ -34,7 +34,7 @@ from pipeline.api.dialects.native.files import Received, declared_type
 from pipeline.api.endpoint import Call
 from pipeline.errors import RecordsUnavailable, SignatureExpired, SignatureInvalid, TicketUsed
 from pipeline.model import File, Follow, Grant, Intake, new_id
-from pipeline.vendors.ittybit.files import Media, media_object
+from pipeline.vendors.ittybit.files import media_object
 
 MOST_BYTES = 67_108_864
 """Of a simple upload with all that is around the file."""
@@ -53,6 +53,8 @@ async def create(ask: Ask) -> web.Response:
     await check(ask, fields)
     seconds, note, project = _lasts(fields), new_id(), ask.project
     said = {name: value for name, value in fields.items() if value is not None}
+    if "media_id" in said:
+        said["media_id"] = (await collecting.named(ask, said["media_id"])).id
     if said:
         await ask.call.core.records.notes.keep(project, _note(note), orjson.dumps(said).decode(), seconds + 60)
     ticket = ask.call.core.tickets.issue(ask.grant, Intake(marks={"note": note} if said else {}), seconds)
@@ -173,7 +175,7 @@ def claims(grant: Grant, said: Mapping[str, Any], name: str | None) -> Intake:
     intake = intake_of(said, name or "file")
     flow = grant.project.workflows.get(said.get("workflow_id") or "")
     follow = Follow(flow=flow, metadata=intake.metadata) if flow else None
-    return intake.model_copy(update={"follow": follow})
+    return intake.model_copy(update={"follow": follow, "root": said.get("media_id")})
 
 
 async def _answered(call: Call, grant: Grant, file: File, said: Mapping[str, Any]) -> web.Response:
@@ -182,9 +184,10 @@ async def _answered(call: Call, grant: Grant, file: File, said: Mapping[str, Any
     ask = Ask(call, grant, version)
     with suppress(RecordsUnavailable):  # the file is there, and an error would have it sent again
         await settled(_followed(ask, file, said))
-    shown = Media(file.id, file.created_at, None, [file], None, dict(object_of(said, "media")))
-    with suppress(RecordsUnavailable):
-        shown = await collecting.begun_by(call.core, grant, file)
+    shown = collecting.alone(file)
+    if file.root:
+        with suppress(RecordsUnavailable):
+            shown = await collecting.known(call.core, grant, file.root) or shown
     return told(call, media_object(view_of(call, grant, version), shown, union=True), version)
 
 

@@ -42,7 +42,7 @@ projects:
     allowed_types: ["image/*"]
     limits: {{max_file_size: 100KB, max_files: 2}}
 """
-HELP = "For support kindly contact us at support@imagekit.io ."
+HELP = "What this server speaks of ImageKit, and what not, is told in its docs/dialects/imagekit.md."
 UPLOAD = "/imagekit/api/v1/files/upload"
 UPLOAD_V2 = "/imagekit/api/v2/files/upload"
 

@@ -7,6 +7,10 @@ from typing import Any
 
 import pytest
 
+from pipeline.api.dialects.imagekit.manage import hauls
+from pipeline.jobs import ERRANDS
+from pipeline.model import Grant
+from pipeline.records.lineages import lineage_of
 from tests.api.dialects.imagekit.desk import Desk
 from tests.api.house import photo
 
@@ -34,6 +38,14 @@ async def by_path(ik: Desk, path: str) -> dict[str, Any]:
 
 async def copying(ik: Desk, source: str, target: str, status: int = 204, **more: Any) -> None:
     await ik.ok("POST", f"{FILES}/copy", {"sourceFilePath": source, "destinationPath": target, **more}, status)
+
+
+async def over(ik: Desk, *ids: str) -> None:
+    """Return once work on many files has ended, which an answer waits for only a while."""
+    core = ik.house.core
+    for id in ids:
+        haul = await core.shelving.hauling.wait(Grant(project=core.settings.projects["demo"]), id, 30)
+        assert haul.status == "completed", haul
 
 
 async def test_a_file_is_copied_with_or_without_its_versions(ik: Desk) -> None:
@@ -77,6 +89,7 @@ async def test_a_file_is_moved_with_its_versions(ik: Desk) -> None:
     assert await paths(ik) == ["/y/", "/y/moved.txt"]
 
 
+@pytest.mark.usefixtures("working")
 async def test_a_file_is_renamed_with_its_versions(ik: Desk) -> None:
     id = (await ik.upload(b"1", "a.txt", folder="x"))["fileId"]
     await ik.upload(b"22", "a.txt", folder="x")
@@ -85,6 +98,7 @@ async def test_a_file_is_renamed_with_its_versions(ik: Desk) -> None:
     assert await versions(ik, id) == [("/x/c_d.txt", "Version 2", 2), ("/x/c_d.txt", "Version 1", 1)]
     wish = {"filePath": "/x/c_d.txt", "newFileName": "e.txt", "purgeCache": True}
     request = (await ik.ok("PUT", f"{FILES}/rename", wish))["purgeRequestId"]
+    await over(ik, request)
     assert await ik.ok("GET", f"{FILES}/purge/{request}") == {"status": "Completed"}
     answer = await ik.send("PUT", f"{FILES}/rename", {"filePath": "/x/e.txt", "newFileName": "b.txt"})
     assert (answer.status, answer.document["reason"]) == (409, "FILE_ALREADY_EXISTS")
@@ -155,6 +169,7 @@ async def test_folders_are_made_and_deleted(ik: Desk) -> None:
 
 async def jobs(ik: Desk, act: str, wish: dict[str, Any]) -> dict[str, Any]:
     id = (await ik.ok("POST", f"{V1}/bulkJobs/{act}", wish))["jobId"]
+    await over(ik, id)
     told: dict[str, Any] = await ik.ok("GET", f"{V1}/bulkJobs/{id}")
     assert told.pop("jobId") == id
     return told
@@ -167,6 +182,7 @@ async def tree(ik: Desk) -> None:
     await ik.ok("POST", f"{V1}/folder", {"folderName": "empty", "parentFolderPath": "/x"}, 201)
 
 
+@pytest.mark.usefixtures("working")
 async def test_a_folder_is_copied_into_another(ik: Desk) -> None:
     await tree(ik)
     told = await jobs(ik, "copyFolder", {"sourceFolderPath": "/x", "destinationPath": "/y/", "includeVersions": True})
@@ -184,6 +200,7 @@ async def test_a_folder_is_copied_into_another(ik: Desk) -> None:
     ]
 
 
+@pytest.mark.usefixtures("working")
 @pytest.mark.parametrize(
     ("act", "wish", "type", "target"),
     [
@@ -197,6 +214,7 @@ async def test_a_folder_is_moved_or_renamed(ik: Desk, act: str, wish: dict[str, 
     purge = told.pop("purgeRequestId", None)
     assert told == {"type": type, "status": "Completed"}
     if purge:
+        await over(ik, purge)
         assert await ik.ok("GET", f"{FILES}/purge/{purge}") == {"status": "Completed"}
     file = await by_path(ik, f"{target}/deep/er/a.txt")
     assert [path for path, _, _ in await versions(ik, file["fileId"])] == [f"{target}/deep/er/a.txt"] * 2
@@ -226,18 +244,34 @@ async def test_what_cannot_be_done_to_folders(ik: Desk) -> None:
     assert (await ik.refusal("GET", f"{V1}/bulkJobs/0123"))[0] == 404
 
 
-async def test_work_that_a_process_left_is_taken_up_by_whoever_asks(ik: Desk) -> None:
+@pytest.mark.usefixtures("working")
+async def test_how_far_it_is_and_what_it_could_not_be_done_to_is_told(
+    ik: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await tree(ik)
     core = ik.house.core
-    core.cleaning.closing = True  # as it is while a process ends: it stops after the first step
+    full = await core.records.lineages.get("demo", (await ik.upload(b"0", "b.txt", folder="/y/x"))["fileId"])
+    for number in range(2, 101):
+        update = {"id": f"{number:08x}{full.id[8:]}", "lineage": lineage_of(full), "version": number}
+        await core.records.files.create(full.model_copy(update=update))
+    monkeypatch.setattr(hauls, "PATIENCE", 0.05)
+    await core.records.queues.pause(ERRANDS)
     try:
         wish = {"sourceFolderPath": "/x", "destinationPath": "/y"}
         id = (await ik.ok("POST", f"{V1}/bulkJobs/moveFolder", wish))["jobId"]
+        told = {"jobId": id, "type": "MOVE_FOLDER", "status": "Pending"}
+        assert await ik.ok("GET", f"{V1}/bulkJobs/{id}") == told
+        request = (await ik.ok("POST", f"{FILES}/purge", {"url": f"{ik.base}/ik/demo/x/*"}, 201))["requestId"]
+        assert await ik.ok("GET", f"{FILES}/purge/{request}") == {"status": "Pending"}
+        assert (await ik.refusal("GET", f"{V1}/bulkJobs/{request}"))[0] == 404  # of another kind
+        assert (await ik.refusal("GET", f"{V1}/bulkJobs/{id}", key="private_other_key"))[0] == 404
     finally:
-        core.cleaning.closing = False
-    assert await paths(ik, type="folder", path="/") == ["/x/", "/y/"]
-    assert (await ik.ok("GET", f"{V1}/bulkJobs/{id}"))["status"] == "Completed"
-    assert await paths(ik, path="/y/x") == ["/y/x/deep/", "/y/x/empty/", "/y/x/b.txt"]
+        await core.records.queues.resume(ERRANDS)
+    await over(ik, id, request)
+    errors = [{"path": "/x/b.txt", "error": "A file has 100 versions at most."}]
+    assert await ik.ok("GET", f"{V1}/bulkJobs/{id}") == told | {"status": "Completed", "errors": errors}
+    assert await ik.ok("GET", f"{FILES}/purge/{request}") == {"status": "Completed"}
+    assert [path for path in await paths(ik) if path.startswith("/x/")] == ["/x/", "/x/b.txt"]
 
 
 @pytest.mark.usefixtures("working")
@@ -257,6 +291,7 @@ async def test_what_was_made_of_files_is_dropped(ik: Desk) -> None:
     async def purge(url: str) -> list[int]:
         assert await drawn() == [1, 1]
         request = (await ik.ok("POST", f"{FILES}/purge", {"url": url}, 201))["requestId"]
+        await over(ik, request)
         assert await ik.ok("GET", f"{FILES}/purge/{request}") == {"status": "Completed"}
         return await counts()
 

@@ -214,6 +214,7 @@ CHECKS = (
     ("'file.mime' IN ['image/jpeg', 'image/png'] AND 'mediaMetadata.width' <= 120", True),
     ('"request.tags" IN ["sale"] OR "file.size" > 10gb', True),
     ('"request.customMetadata.brand" NOT = "x"', True),
+    ('"request.folder" EXISTS', True),
     ('("request.tags" NOT IN ["sale"] OR "request.isPrivateFile" = true)', False),
     ('"mediaMetadata.height" < 80', False),
     ('"file.mime" : video', False),

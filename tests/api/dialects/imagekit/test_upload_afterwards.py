@@ -176,6 +176,20 @@ async def test_what_post_asks_for_is_made_and_told_one_by_one(
     assert sizes == {(50, 33), (20, 20)}
 
 
+async def test_an_animation_becomes_a_video_behind_its_upload(
+    ik: Desk, outside: Outside, working: subprocess.Popen[bytes]
+) -> None:
+    await listening(ik, outside)
+    frames, out = [Image.new("RGB", (32, 32), colour) for colour in ("red", "blue")], io.BytesIO()
+    frames[0].save(out, "GIF", save_all=True, append_images=frames[1:], duration=100)
+    await sent(ik, out.getvalue(), {"post": [{"type": "gif-to-video", "value": "w-16"}]})
+    (told,) = (await outside.several(2))["upload.post-transform.success"]
+    parts = urlsplit(told["data"]["url"])
+    assert parts.path.endswith("/tr:w-16/a.jpg/ik-gif-video.mp4")
+    answer = await ik.send("GET", parts.path, key=None)
+    assert (answer.status, answer.headers["Content-Type"], answer.body[4:8]) == (200, "video/mp4", b"ftyp")
+
+
 async def test_files_and_versions_are_told_and_signed_twice(
     ik: Desk, outside: Outside, working: subprocess.Popen[bytes]
 ) -> None:

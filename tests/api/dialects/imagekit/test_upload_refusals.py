@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -11,7 +12,9 @@ import pytest
 from aiohttp import web
 
 from pipeline.api.dialects.imagekit import content
+from pipeline.api.dialects.imagekit.errors import row_of
 from pipeline.api.dialects.imagekit.query import QueryInvalid, parse
+from pipeline.errors import UploadBusy, UploadTakenOver, every_error
 from tests.api.conftest import answering
 from tests.api.house import Multipart, photo
 
@@ -129,6 +132,7 @@ BAD_FIELDS = (
     ({"extensions": '{"name": "remove-bg"}'}, "Your request contains invalid extensions parameter."),
     ({"extensions": '[{"name": "make-coffee"}]'}, "There is no extension make-coffee."),
     ({"extensions": '[{"name": "remove-bg"}]'}, "The extension remove-bg is not enabled"),
+    ({"webhookUrl": "http://[x"}, "Your request contains invalid webhookUrl parameter."),
     ({"webhookUrl": "ftp://x"}, "Your request contains invalid webhookUrl parameter."),
     ({"transformation": "w-100"}, "It should be valid JSON."),
     ({"transformation": '{"before": "w-100"}'}, "with pre, post or both"),
@@ -141,6 +145,7 @@ BAD_FIELDS = (
     ({"transformation": '{"post": [{"type": "abs", "value": "sr-240"}]}'}, "should be hls or dash"),
     ({"transformation": '{"post": [{"type": "transformation", "value": "w-9"}]}'}, "to images and videos only"),
     ({"checks": '"file.size" <'}, "Your request contains invalid checks parameter."),
+    ({"checks": '"request.customMetadata.day" > 99999y'}, "There is no field"),
     ({"checks": '"file.colour" = "red"'}, "There is no field `file.colour`."),
     ({"checks": '"file.size" < "large"'}, "`large` is no size"),
 )  # fmt: skip
@@ -250,6 +255,15 @@ async def test_too_many_requests(ik: Desk) -> None:
     assert int(headers["X-RateLimit-Reset"]) == int(headers["Retry-After"]) * 1000
     assert headers["x-should-retry"] == "true"
     assert all(value for value in headers.values())  # a client cannot read empty ones
+
+
+def test_nothing_a_user_did_wrong_has_a_status_that_clients_try_again() -> None:
+    for kind in every_error():
+        error = kind(**dict.fromkeys(re.findall(r"{(\w+)", kind.sentence), "x"))
+        status, message = row_of(error)
+        assert message
+        if error.status < 500 and not isinstance(error, UploadBusy | UploadTakenOver):
+            assert status in (400, 401, 403, 404, 405, 408, 429), kind
 
 
 def test_queries_that_cannot_be_read() -> None:

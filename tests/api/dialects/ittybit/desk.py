@@ -8,10 +8,10 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlsplit
 
 import aiohttp
 
+from pipeline.model import Grant
 from tests.api.house import House, Multipart, photo
 
 CONFIG = """
@@ -116,6 +116,9 @@ class Desk:
         assert set(told.document) == {"kind", "message"}
         return str(told.document["message"])
 
+    def grant(self, project: str = "demo") -> Grant:
+        return Grant(project=self.house.core.settings.projects[project])
+
     # Uploads
 
     async def url(self, **props: Any) -> str:
@@ -145,12 +148,10 @@ class Desk:
 
     async def finished(self, task: Mapping[str, Any], **more: Any) -> Any:
         """A task once it has ended."""
-        core = self.house.core
         id = str(task["id"])
-        grant = _grant(core, "demo")
         plain = id.partition("_")[2].partition("-")[0]
         uuid = f"{plain[:8]}-{plain[8:12]}-{plain[12:16]}-{plain[16:20]}-{plain[20:]}"
-        await core.runs.wait(grant, uuid, 40)
+        await self.house.core.runs.wait(self.grant(), uuid, 40)
         return await self.ok("GET", f"/tasks/{id}", **more)
 
     async def run(self, status: str = "completed", **task: Any) -> Any:
@@ -169,19 +170,8 @@ class Desk:
                     await asyncio.sleep(0.02)
 
 
-def _grant(core: Any, project: str) -> Any:
-    from pipeline.model import Grant
-
-    return Grant(project=core.settings.projects[project])
-
-
 def boundaryless(content: bytes, name: str = "photo.jpg", boundary: str = "----WebKitFormBoundary7Ma4") -> Multipart:
     """A form whose boundary nobody told."""
     form = Multipart(boundary).field("file", content, name, "Content-Type: image/jpeg\r\n")
     form.body += f"--{boundary}--\r\n".encode()
     return form
-
-
-def path_of(url: str) -> str:
-    parts = urlsplit(url)
-    return f"{parts.path}?{parts.query}" if parts.query else parts.path

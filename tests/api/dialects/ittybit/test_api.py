@@ -127,17 +127,21 @@ async def test_an_empty_media_and_what_is_put_with_it(it: Desk) -> None:
     assert (media["title"], media["alt"], media["metadata"], media["object"]) == ("T", "A", {"k": "v"}, "media")
     source = await it.file()
     file = await it.ok("POST", "/files", {"url": source["url"], "media_id": media["id"], "ref": "cover"}, 201)
+    sent = await it.upload(b"some words", "w.txt", media_id=media["id"], ref="words")
+    assert (sent["id"], len(sent["files"])) == (media["id"], 2)
     assert file["media_id"] == media["id"]
     task = await it.run(kind="image", file_id=file["id"], width=9, ref="small")
     assert task["output"]["media_id"] == media["id"]
     told = await it.ok("GET", f"/media/{media['id']}")
-    assert {file["ref"] for file in told["files"]} == {"cover", "small"}
+    assert {file["ref"] for file in told["files"]} == {"cover", "words", "small"}
     assert (told["kind"], told["width"], "media_id" in told["files"][0]) == ("image", 120, False)
     assert told["urls"]["cover"] == file["url"]
     changed = await it.ok(
         "PATCH", f"/media/{media['id']}", {"title": "U", "alt": None, "metadata": {"k": None, "l": 2}}
     )
     assert (changed["title"], changed["alt"], changed["metadata"]) == ("U", None, {"l": 2})
+    assert await it.refused("POST", "/uploads", 404, {"media_id": "med_nothing"}) == "Media not found."
+    assert {one["kind"] for one in await it.ok("GET", "/media?kind=image&limit=5")} == {"image"}
     listed = await it.ok("GET", "/media?limit=100")
     assert media["id"] in [one["id"] for one in listed]
     assert [one["id"] for one in listed].count(source["media_id"]) == 1

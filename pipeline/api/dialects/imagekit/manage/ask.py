@@ -20,6 +20,7 @@ from pipeline.errors import FileNotFound, RequestInvalid
 from pipeline.model import File, Grant
 from pipeline.records import Records
 from pipeline.records.lineages import LINEAGE, version_id
+from pipeline.shelving import Shelving
 from pipeline.vendors.imagekit import Document, file_document
 
 ID_BYTES = 12
@@ -41,6 +42,10 @@ class Ask:
     @property
     def records(self) -> Records:
         return self.call.core.records
+
+    @property
+    def shelving(self) -> Shelving:
+        return self.call.core.shelving
 
     @property
     def project(self) -> str:

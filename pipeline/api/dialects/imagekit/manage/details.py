@@ -90,7 +90,7 @@ async def _metadata(ask: Ask, file: File, given: Any) -> Mapping[str, str | None
     fields = await fields_of(ask.core, ask.project)
     kept = checked(fields, given)
     known = {name: text for name, text in file.metadata.items() if name in fields}
-    return kept | completed(fields, known | kept, sent=True)
+    return kept | completed(fields, known | kept)
 
 
 async def _published(ask: Ask) -> File:

@@ -127,6 +127,7 @@ UNSPOKEN: Mapping[str, str] = {
     "Folders without files": "Those made by `POST /v1/folder` stay; others are there as long as files are in them.",
     "Custom metadata": "At most 50 fields and 512 characters a value, as all metadata here; no path policies.",
     "`PURGE_FAILED`": "What is purged is dropped at once.",
+    "Bulk jobs that fail for some files": "`Completed`, and the first hundred `{path, error}` beside it as `errors`.",
     "Webhooks for `folder.*` or `video.transformation.*` alone": "A 400, for nothing would be told.",
     "`GET /v1/metadata?url=` of a transformation": "The metadata of the file that the address is of.",
     "Origins, URL-endpoints": "Told as they are here: no origins and the default endpoint; changes are a 400.",

@@ -2,42 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from urllib.parse import unquote, urlsplit
 
 from aiohttp import web
 
 from pipeline.api.dialects.imagekit.delivery.addresses import address_of
 from pipeline.api.dialects.imagekit.errors import refused
-from pipeline.api.dialects.imagekit.manage import lasting
+from pipeline.api.dialects.imagekit.manage import hauls
 from pipeline.api.dialects.imagekit.manage.ask import Ask, told
-from pipeline.api.dialects.imagekit.manage.lasting import Doing, Work, look, pause
+from pipeline.api.dialects.imagekit.manage.hauls import status_of
 from pipeline.errors import FileNotFound, RequestInvalid
-from pipeline.files import BATCH
-from pipeline.model import File, FileQuery, Grant
-from pipeline.records.lineages import lineage_of
-from pipeline.vendors.imagekit import path_of
+from pipeline.model import Haul, Redraw
 
 PURGE = "PURGE"
 BAD_URL = "Invalid url"
 
 
 async def create(ask: Ask) -> web.Response:
-    return told({"requestId": (await begin(ask, ask.text("url"))).id}, 201)
+    return told({"requestId": (await begun(ask, wish_of(ask, ask.text("url")))).id}, 201)
 
 
 async def status(ask: Ask) -> web.Response:
-    work = await look(ask, ask.call.place("id")[:64], TYPES)
-    if work is None:
-        raise refused("No request found for this requestId.")
-    return told({"status": work.status})
+    return told({"status": status_of(await hauls.found(ask, [PURGE], "No request found for this requestId."))})
 
 
-async def begin(ask: Ask, url: str, lineage: str | None = None) -> Work:
-    """Purge an address, and with it a file that was there; refused for one that is not the project's."""
+async def begun(ask: Ask, wish: Redraw) -> Haul:
+    """Purge what is named."""
+    return await hauls.begun(ask, PURGE, wish)
+
+
+def wish_of(ask: Ask, url: str) -> Redraw:
+    """What an address names, with a `*` all whose paths begin so; refused for one that is not the project's."""
     path = path_in(ask, url.removesuffix("*"))
-    said = {"path": path, "all": url.endswith("*"), "lineage": lineage}
-    return await lasting.begin(ask, PURGE, said, _purge)
+    if url.endswith("*"):
+        parts = unquote(path.partition("?")[0]).split("/")
+        return Redraw(path="/" + "/".join(part for part in parts if not part.startswith("tr:")), every=True)
+    folder, name = file_place(path)
+    return Redraw(path=f"/{folder}/{name}" if folder else f"/{name}")
 
 
 def path_in(ask: Ask, url: str) -> str:
@@ -69,40 +71,3 @@ def file_place(tail: str) -> tuple[str, str]:
         raise refused(BAD_URL) from cause
     address = address.inner or address
     return address.folder, address.name
-
-
-# What is done
-
-
-async def _purge(ask: Ask, work: Work) -> None:
-    for version in await ask.records.lineages.versions(ask.project, work.said["lineage"] or ""):
-        await ask.core.files.redraw(ask.grant, version.id)
-    if work.said["all"]:
-        return await _all(ask, work.said["path"])
-    file = await ask.records.lineages.at(ask.project, *file_place(work.said["path"]))
-    for version in await ask.records.lineages.versions(ask.project, lineage_of(file)) if file else ():
-        await ask.core.files.redraw(ask.grant, version.id)
-    return None
-
-
-async def _all(ask: Ask, path: str) -> None:
-    """Purge every file whose path begins so."""
-    parts = [part for part in unquote(path.partition("?")[0]).split("/") if not part.startswith("tr:")]
-    start, folder = "/" + "/".join(parts), "/".join(parts[:-1])
-
-    async def act(grant: Grant, id: str) -> File:
-        await ask.core.files.redraw(grant, id)
-        return await ask.core.files.get(grant, id)
-
-    cursor = None
-    while True:
-        page = await ask.records.files.find(ask.project, FileQuery(below=folder or None), cursor, BATCH)
-        if ids := [file.id for file in page.items if path_of(file).startswith(start)]:
-            await ask.core.files.each(ask.grant, ids, act)
-        cursor = page.next
-        if cursor is None:
-            return
-        pause(ask)
-
-
-TYPES: Mapping[str, Doing] = {PURGE: _purge}

@@ -13,18 +13,16 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from pipeline.api.dialects.imagekit.checks import OF_FIELDS
+from pipeline.api.dialects.imagekit.comparing import Kind, matches, meant
 from pipeline.api.dialects.imagekit.errors import refused
 from pipeline.api.dialects.imagekit.manage.folders import Row, plain
 from pipeline.api.dialects.imagekit.query import (
     Comparison,
     Every,
-    Kind,
     QueryInvalid,
     Tree,
     comparisons,
     holds,
-    matches,
-    meant,
     parse,
 )
 from pipeline.model import File, FileQuery

@@ -14,7 +14,7 @@ from pipeline.api.dialects.ittybit.tasks.running import Plan, given_of, planned
 from pipeline.api.dialects.ittybit.tasks.showing import shown
 from pipeline.api.dialects.ittybit.tasks.steps import Step, steps_of
 from pipeline.errors import SheetNotFound
-from pipeline.model import Order, Sheet, new_id
+from pipeline.model import Sheet, StandingOrder, new_id
 from pipeline.runs import ORDERS
 from pipeline.vendors.ittybit.tasks import WORKFLOW, Mark
 from pipeline.vendors.ittybit.words import REDESIGNED, Document, id_of, spelled, times
@@ -80,13 +80,13 @@ async def run(ask: Ask) -> web.Response:
 async def plan_of(ask: Ask, text: str) -> Plan:
     """What an automation does; raises `Missing`."""
     sheet = await _known(ask, text)
-    order = Order.model_validate(sheet.body["order"])
+    order = StandingOrder.model_validate(sheet.body["order"])
     return Plan(order.flow, order.version, "input", order.inputs, order.hooks, Mark.read(order.marks))
 
 
 async def is_triggered(ask: Ask, text: str) -> bool:
     """Whether an automation runs by itself on every new file; raises `Missing`."""
-    return Order.model_validate((await _known(ask, text)).body["order"]).active
+    return StandingOrder.model_validate((await _known(ask, text)).body["order"]).active
 
 
 async def _known(ask: Ask, text: str) -> Sheet:
@@ -126,6 +126,8 @@ def _trigger(given: Any) -> dict[str, Any] | None:
     """What starts it; nothing does where none is named, as since 2025-11-10."""
     if given is None:
         return None
+    if isinstance(given, list) and len(given) == 1:  # as a client of early 2025 has it
+        (given,) = given
     if not isinstance(given, dict):
         raise BadRequest(reason="`trigger` must be an object with `kind` and `event`.")
     kind, event = given.get("kind", "event"), given.get("event")
@@ -138,7 +140,7 @@ async def _body(ask: Ask, id: str, told: Mapping[str, Any]) -> Mapping[str, Any]
     """The document of an automation: what was said of it, and what is to be started for it."""
     plan = await planned(ask, _steps(told), _mark(id, told["workflow"]))
     active = told["status"] == "active" and told["trigger"] is not None
-    order = Order(
+    order = StandingOrder(
         flow=plan.flow,
         version=plan.version,
         active=active,

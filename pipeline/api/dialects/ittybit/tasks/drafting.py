@@ -153,7 +153,9 @@ def _node(node: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _ingest(draft: Draft, step: Step, number: int, source: str, node: str) -> str:
-    return draft.add(node, source, "info") and source
+    """What is got by its input; looked at, so that there is something that ends."""
+    draft.add(node, source, "info")
+    return source
 
 
 def _by_flow(draft: Draft, step: Step, number: int, source: str, node: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from pipeline.api.dialects.ittybit import files
 from pipeline.api.dialects.ittybit.ask import Ask, text_of
-from pipeline.api.dialects.ittybit.collecting import find
+from pipeline.api.dialects.ittybit.collecting import named
 from pipeline.api.dialects.ittybit.errors import BadRequest, Missing
 from pipeline.api.dialects.ittybit.tasks.drafting import drafted, hook_of
 from pipeline.api.dialects.ittybit.tasks.steps import SAME, Step, kinds_in
@@ -144,10 +144,7 @@ async def file_of(ask: Ask, text: str) -> File:
 
 
 async def _first(ask: Ask, text: str) -> File:
-    id = id_of(text, "med")
-    if id is None:
-        raise Missing(what="Media")
-    media = await find(ask, id)
+    media = await named(ask, text)
     if media.first is None:
         raise BadRequest(reason="The media has no file.")
     return media.first
