@@ -22,6 +22,7 @@ client.helper.build_url(
 )
 
 from imagekitio.constants.url import URL  # 4.x, before it is used
+
 URL.API_BASE_URL, URL.UPLOAD_BASE_URL = "http://127.0.0.1:8080/imagekit", "http://127.0.0.1:8080/imagekit"
 ```
 
