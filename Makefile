@@ -17,9 +17,10 @@ setup: .venv/installed
 up: setup
 	$(BIN)/safelight up
 
-# One process for each core, with servers of its own; a file stays in one process.
+# One process for each core, with servers of its own; a file stays in one process, and files that share servers follow
+# each other.
 test: setup lint
-	$(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile
+	$(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 lint: setup
 	$(BIN)/ruff check $(DIRS)

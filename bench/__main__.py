@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 
 from bench.delivery import DELIVERY
 from bench.engine import ENGINE
+from bench.flowing import FLOWING
 from bench.ingest import INGEST
 from bench.queue import QUEUE
 from bench.results import Result, keep, show
@@ -17,6 +18,7 @@ BENCHMARKS: dict[str, Callable[[], AsyncIterator[Result]]] = {
     **QUEUE,
     **INGEST,
     **DELIVERY,
+    **FLOWING,
 }
 
 

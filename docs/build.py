@@ -14,6 +14,7 @@ sys.path.insert(0, str(ROOT))
 from docs.dialects.imagekit import page as imagekit_page  # noqa: E402
 from docs.dialects.ittybit import page as ittybit_page  # noqa: E402
 from docs.dialects.uploadcare import page as uploadcare_page  # noqa: E402
+from docs.dialects.uploadista import page as uploadista_page  # noqa: E402
 from docs.dialects.uploadkit import page as uploadkit_page  # noqa: E402
 from pipeline.api.app import document  # noqa: E402
 from pipeline.describe import node_types  # noqa: E402
@@ -40,6 +41,7 @@ def generated() -> dict[str, str]:
         "docs/dialects/imagekit.md": imagekit_page(),
         "docs/dialects/ittybit.md": ittybit_page(),
         "docs/dialects/uploadcare.md": uploadcare_page(),
+        "docs/dialects/uploadista.md": uploadista_page(),
         "docs/dialects/uploadkit.md": uploadkit_page(),
     }
 

@@ -37,8 +37,10 @@ async def ended(acts: Iterable[asyncio.Task[Any]]) -> None:
 async def either(first: Coroutine[Any, Any, Any], second: Coroutine[Any, Any, Any]) -> None:
     """Wait for one of two acts and end the other; raises what the one that was done has met."""
     acts = [asyncio.create_task(first), asyncio.create_task(second)]
-    done, pending = await asyncio.wait(acts, return_when=asyncio.FIRST_COMPLETED)
-    await ended(pending)
+    try:
+        done, _ = await asyncio.wait(acts, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        await ended(act for act in acts if not act.done())
     for act in done:
         act.result()
 

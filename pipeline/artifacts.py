@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -105,8 +106,13 @@ class Tools(Protocol):
     async def send(self, call: Call) -> Reply:
         """Call a server outside, the secrets of the run's project put in; an answer that is kept lies in the folder.
 
-        Raises `AddressRefused`, `CallFailed`, `CallRejected`, `AnswerInvalid`, and `NodeInvalid` for an unknown secret.
+        Raises `AddressRefused`, `CallFailed`, `CallRejected`, `CircuitOpen`, `AnswerInvalid`, and `NodeInvalid` for an
+        unknown secret.
         """
+        ...
+
+    def calling(self, type: str, place: str) -> AbstractAsyncContextManager[None]:
+        """What is around a call to somebody outside that `send` does not make; raises `CircuitOpen` on entering."""
         ...
 
 
@@ -122,5 +128,7 @@ Resume = Callable[[str], Awaitable[Kept | None]]
 """Finds what a node came to in an earlier try of the run, None when nothing is left of it."""
 Checkpoint = Callable[[str, Kept], None]
 """Hears what a node came to, for a later try."""
+Halt = Callable[[], Awaitable[bool]]
+"""Tells between two steps whether the run is to stop there."""
 Emit = Callable[[str, NodeState], None]
 """Hears how far each node has come."""

@@ -5,9 +5,14 @@ Nothing here touches the network, so that node types can speak of calls without 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+
+up_at: ContextVar[float] = ContextVar("up_at", default=math.inf)
+"""When, by the clock of the running loop, the time of the node is up that calls."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +63,8 @@ class Call:
     """The longest answer that is kept, bytes; None when only its status counts."""
     redirects: int = 0
     """How many redirects a GET follows, each judged like the first address; other methods follow none."""
+    by: str = ""
+    """The type of the node that calls; its calls are watched, see `pipeline.breakers`."""
 
     def revealed(self, reveal: Callable[[str], str]) -> Call:
         """The call with `reveal` applied to everything that may hold a secret."""

@@ -14,6 +14,7 @@ from redis.exceptions import BusyLoadingError
 from redis.exceptions import ConnectionError as Unconnected
 from redis.exceptions import TimeoutError as Unanswered
 
+from pipeline.breakers import Breakers
 from pipeline.delivery import Delivering
 from pipeline.events import Bell, EventLog, RecordClient
 from pipeline.feeding import Feeding
@@ -44,6 +45,8 @@ from pipeline.uploads import (
     Parts,
     Progress,
     Ranging,
+    Segments,
+    Slicing,
     Tickets,
     Uploads,
     Vetting,
@@ -73,6 +76,8 @@ class Core:
     fetching: Fetching
     growing: Growing
     ranging: Ranging
+    slicing: Slicing
+    segments: Segments
     parts: Parts
     tickets: Tickets
     files: Files
@@ -89,6 +94,8 @@ class Core:
     """What is put in order behind requests that are gone."""
     outbound: Outbound
     """The way to servers outside."""
+    breakers: Breakers
+    """Which of them are left alone for a while."""
     headers: Sandbox
     """Children that read image headers only."""
     sandbox: Sandbox | None
@@ -157,6 +164,7 @@ async def _build(
 ) -> Core:
     prefix = settings.key_prefix
     records = Records(redis, prefix, settings.event_cap)
+    stack.push_async_callback(records.trails.close)
     events = EventLog(redis, prefix, settings.event_cap)
     stack.push_async_callback(events.close)
     flows = FlowRegistry(redis, prefix, settings.event_cap)
@@ -181,6 +189,7 @@ async def _build(
         feeding=feeding,
         storages=storages,
         prefix=prefix,
+        patience=settings.run_wait,
     )
     cleaning = Cleaning()
     stack.push_async_callback(cleaning.close)
@@ -192,7 +201,8 @@ async def _build(
     stack.push_async_callback(progress.close)
     following = Following(runs, flows, prefix)
     holds, opening = Holds(records, cleaning, turns), Opening(settings, records, narrow=following.narrowed)
-    vetting = Vetting(settings, storages, headers)
+    breakers = Breakers(settings, records)
+    vetting = Vetting(settings, storages, headers, breakers)
     becoming = Becoming(settings, records, storages, vetting, on_stored=runs.start_stored, prepare=following.prepared)
     files = Files(
         settings=settings,
@@ -215,6 +225,7 @@ async def _build(
         progress=progress,
     )
     uploads = Uploads(
+        projects=settings.projects,
         records=records,
         storages=storages,
         stagings=stagings,
@@ -275,6 +286,23 @@ async def _build(
             cleaning=cleaning,
             lasts=settings.upload_expiry,
         ),
+        slicing=Slicing(
+            records=records,
+            opening=opening,
+            holds=holds,
+            uploads=uploads,
+            growing=growing,
+            folder=settings.data_dir / "tmp",
+            lasts=settings.upload_expiry,
+        ),
+        segments=Segments(
+            records=records,
+            holds=holds,
+            uploads=uploads,
+            growing=growing,
+            cleaning=cleaning,
+            lasts=settings.upload_expiry,
+        ),
         parts=parts,
         tickets=Tickets(records, seals, cleaning),
         files=files,
@@ -292,6 +320,7 @@ async def _build(
         delivering=Delivering(settings=settings, records=records, storages=storages, drawn=drawn, prefix=prefix),
         cleaning=cleaning,
         outbound=outbound,
+        breakers=breakers,
         headers=headers,
         sandbox=sandbox,
     )

@@ -58,6 +58,10 @@ class MethodNotAllowed(SafelightError):
     code, status, sentence = "METHOD_NOT_ALLOWED", 405, "This address answers {allowed} only."
 
 
+class UpgradeRequired(SafelightError):
+    code, status, sentence = "UPGRADE_REQUIRED", 426, "This address speaks WebSocket and nothing else."
+
+
 class CursorInvalid(SafelightError):
     code, status, sentence = "CURSOR_INVALID", 400, "The cursor is not one this list gave out."
 
@@ -645,6 +649,11 @@ class InputNotMany(SafelightError):
     code, status, sentence = "INPUT_NOT_MANY", 422, "The input `{input}` of the flow takes one file only."
 
 
+class InputNotAwaited(SafelightError):
+    code, status = "INPUT_NOT_AWAITED", 409
+    sentence = "The run {id} does not wait for a file of its input `{input}`."
+
+
 class RunNotFound(SafelightError):
     code, status, sentence = "RUN_NOT_FOUND", 404, "There is no run {id}."
 
@@ -655,6 +664,19 @@ class RunEnded(SafelightError):
 
 class RunNotEnded(SafelightError):
     code, status, sentence = "RUN_NOT_ENDED", 409, "The run {id} is {status}; only an ended run can be run again."
+
+
+class RunNotPaused(SafelightError):
+    code, status, sentence = "RUN_NOT_PAUSED", 409, "The run {id} is {status} and not paused."
+
+
+class RunPaused(SafelightError):
+    code, status, sentence = "RUN_PAUSED", 409, "The run was paused."
+
+
+class RunNotFed(SafelightError):
+    code, status = "RUN_NOT_FED", 422
+    sentence = "Nobody gave the run a file for its input `{input}` within {seconds} seconds."
 
 
 class RunCancelled(SafelightError):
@@ -764,6 +786,13 @@ class CallFailed(SafelightError):
 
 class CallRejected(SafelightError):
     code, status, sentence = "CALL_REJECTED", 422, "The server that was called answered {answered}."
+
+
+class CircuitOpen(SafelightError):
+    """Somebody outside failed so often of late that he is not called again yet; `retry_after` says when."""
+
+    code, status, retryable = "CIRCUIT_OPEN", 503, True
+    sentence = "What this depends on outside has failed too often of late; it is tried again in {seconds} seconds."
 
 
 class AnswerInvalid(SafelightError):

@@ -41,6 +41,9 @@ OUTGOING = "events::outgoing"
 OUTGOING_CAP = 1_000_000
 """Events that wait there at most, should no worker live for long."""
 
+NEWS = "news:"
+"""Before a subject: the channel on which it is said that something is to be read of it."""
+
 EMIT_LUA = """
 local taken = 0
 local function take()
@@ -56,6 +59,9 @@ local function announce(id, type, project, subject, at, facts, noun)
     'subject', subject, 'at', at, 'facts', facts, 'noun', noun or '')
 end
 
+-- Whoever follows this subject has something to read.
+local function news(subject) redis.call('PUBLISH', P .. NEWS .. subject, '') end
+
 -- Whether a webhook made over the API may want what happens in this project.
 local function listens(project) return redis.call('EXISTS', P .. 'webhooks:' .. project) == 1 end
 
@@ -67,7 +73,10 @@ local function emit(type, project, subject, at, facts, noun, unheard)
     'type', type, 'subject', subject, 'at', at, 'facts', facts)
   redis.call('XADD', own, 'MAXLEN', '~', SUBJECT_CAP, id,
     'type', type, 'subject', subject, 'at', at, 'facts', facts)
-  if not lasting[own] then redis.call('EXPIRE', own, SUBJECT_SECONDS) end
+  if not lasting[own] then
+    redis.call('EXPIRE', own, SUBJECT_SECONDS)
+    news(subject)  -- once is enough: nobody can look before the step is done
+  end
   lasting[own] = true
   if TOLD[type] and (not unheard or listens(project)) then announce(id, type, project, subject, at, facts, noun) end
   return id
@@ -128,6 +137,7 @@ def script(client: RecordClient, prefix: str, cap: int, body: str) -> Script:
         "SUBJECT_SECONDS": SUBJECT_DAYS * 86400,
         "OUTGOING": lua_text(OUTGOING),
         "OUTGOING_CAP": OUTGOING_CAP,
+        "NEWS": lua_text(NEWS),
         "TOLD": "{" + ", ".join(f"[{lua_text(type)}] = true" for type in HOOK_EVENTS) + "}",
     }
     head = "".join(f"local {name} = {value}\n" for name, value in constants.items())
@@ -237,12 +247,14 @@ class Ring:
     def ring(self) -> None:
         self._rung.set()
 
-    async def wait(self, seconds: float | None = None) -> None:
-        """Return when it is time to look, at the latest after `seconds`, or `LOOK_AGAIN`."""
+    async def wait(self, seconds: float | None = None) -> bool:
+        """Return when it is time to look, at the latest after `seconds`, or `LOOK_AGAIN`; whether it has rung."""
         with suppress(TimeoutError):
             async with asyncio.timeout(LOOK_AGAIN if seconds is None else seconds):
                 await self._rung.wait()
+        rung = self._rung.is_set()
         self._rung.clear()
+        return rung
 
 
 class Bell:

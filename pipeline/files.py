@@ -159,7 +159,7 @@ class Files:
         Raises `FileNotFound`, `ScannerUnavailable` or `ScanTooLarge`.
         """
         file = await self.get(grant, id)
-        verdict = await self._vetting.scan(self._storages[file.storage], file.key)
+        verdict = await self._vetting.scan(file.project, self._storages[file.storage], file.key)
         found = {"clean": verdict.signature is None, "engine": verdict.engine}
         found |= {"signature": verdict.signature} if verdict.signature else {}
         await self._changed(grant, id, lambda: self._records.files.learn(id, {"scan": found}))

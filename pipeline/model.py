@@ -166,6 +166,12 @@ class Project(Noun):
         default={}, description="Ittybit's kinds of task that are done by flows of yours, `description` -> flow."
     )
     extensions: Mapping[str, str] = Field(default={}, description="ImageKit's extensions, `remove-bg` -> flow.")
+    token_check: str | None = Field(
+        default=None,
+        pattern=r"^(open|https?://\S+)$",
+        description="Where it is asked, with the cookies of a page, whether that gets an Uploadista token; "
+        "`open` gives one to anybody.",
+    )
     webhooks: tuple[WebhookTarget, ...] = ()
     webhook_secret: Base64Secret | tuple[Base64Secret, ...] | None = Field(
         default=None, repr=False, description="Signs what goes to webhooks of routes, flows and requests."
@@ -223,6 +229,7 @@ class Intake(PictureLimits):
     name: str = "file"
     declared_type: str | None = None
     declared_size: int | None = Field(default=None, ge=0)
+    sha256: str | None = Field(default=None, description="What the bytes have to come to, hex.")
     metadata: Mapping[str, str] = Field(default_factory=dict)  # a default would be copied deeply each time
     tags: tuple[str, ...] = ()
     folder: str = Field(default="", description="Where it is filed, `a/b`; empty for the root.")
@@ -244,6 +251,9 @@ class Intake(PictureLimits):
     storage: str | None = None
     source: str | None = Field(default=None, description="The URL it is fetched from.")
     may_be_empty: bool = Field(default=False, description="Whether a file without bytes is one.")
+    closes: bool = Field(
+        default=False, description="Whether it is complete with what has come when its time is over, not given up."
+    )
     dialect: str = Field(default="native", description="Whose API it came by.")
     marks: Mapping[str, str] = Field(
         default_factory=dict,
@@ -583,6 +593,10 @@ class Run(Noun):
         description="Input node -> ids of its files; in the place of one that is being fetched, the id of its fetch."
     )
     fetches: Mapping[str, Remote] = Field(default={}, description="What was to be fetched for it, by fetch.")
+    awaits: tuple[str, ...] = Field(default=(), description="The input nodes whose files somebody is still to give.")
+    paused_at: datetime | None = Field(
+        default=None, description="When it was asked to pause; while it is `running` its step is being finished."
+    )
     params: Mapping[str, Any] = {}
     metadata: Mapping[str, str] = {}
     hook: Hook | None = None
@@ -612,11 +626,12 @@ class KeptFile(Noun):
 
 
 class Checkpoint(Noun):
-    """What a step on whole files came to before its run failed; `files` is None when it passed on what it got."""
+    """What a step came to before its run failed or was paused; `files` is None when it passed on what it got."""
 
     node: str
     files: tuple[KeptFile, ...] | None = None
     found: tuple[Mapping[str, Any], ...] = ()
+    saved: tuple[File, ...] = Field(default=(), description="What the run had saved, which nobody sees yet.")
 
 
 LetterReason = Literal["exhausted", "internal", "poisoned"]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Collection, Container, Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -23,6 +23,7 @@ from pipeline.errors import (
     InputMissing,
     InputNotMany,
     InputUnknown,
+    RunNotFed,
     RunNotFound,
     SafelightError,
 )
@@ -38,8 +39,10 @@ from pipeline.model import (
     File,
     Grant,
     Hook,
+    KeptFile,
     NodeState,
     Page,
+    Problem,
     Queue,
     Run,
     RunStatus,
@@ -52,7 +55,7 @@ from pipeline.storage.base import Storage
 from pipeline.stored import delete_bytes
 
 ORDERS = "on_upload"
-"""The kind of the sheets that hold an `StandingOrder` as `order`, and whatever else their dialect keeps with it."""
+"""The kind of the sheets that hold a `StandingOrder` as `order`, and whatever else their dialect keeps with it."""
 STRANDED_AFTER = timedelta(seconds=30)
 RECOVER_BATCH = 500
 PURGE_BATCH = 200
@@ -81,7 +84,10 @@ class Runs:
         feeding: Feeding,
         storages: Mapping[str, Storage],
         prefix: str,
+        patience: float,
     ) -> None:
+        """`patience` is how many seconds a run waits for what somebody is to give it."""
+        self._patience = patience
         self._records = records
         self._events = events
         self._flows = flows
@@ -104,10 +110,12 @@ class Runs:
         promise: str | None = None,
         hooks: Sequence[Hook] = (),
         marks: Mapping[str, str] | None = None,
+        awaits: Sequence[str] = (),
     ) -> Run:
         """Start a flow on files, given by their ids for each input node; without `version`, the active one.
 
-        Files given by URL are fetched first, while the run is `waiting`; one that cannot be had fails it. With `id`
+        Files given by URL are fetched first, while the run is `waiting`; one that cannot be had fails it. It waits as
+        well for the inputs that it `awaits`, whose files are given by `feed`. With `id`
         the run gets it, and a second start with the same id starts nothing. `trace` is the traceparent that its spans
         continue. The first output has the id `promise`, if there is one. `hooks` are told
         how it ends, and `marks` are kept with it.
@@ -117,7 +125,8 @@ class Runs:
         or `FetchesTooMany`.
         """
         flow = await self.flow(flow_id, version)
-        check_inputs(flow, inputs)
+        awaits = [name for name in dict.fromkeys(awaits) if not inputs.get(name)]
+        check_inputs(flow, inputs, awaits)
         checked = flow.check_params(dict(params or {}))
         placed, fetches = await self._feeding.place(grant, flow, inputs, metadata or {})
         for file in await self._files(grant, placed, fetches):
@@ -134,15 +143,60 @@ class Runs:
             queue=queue or flow.queue,
             inputs=placed,
             fetches=fetches,
-            status="waiting" if fetches else "queued",
+            awaits=tuple(awaits),
+            status="waiting" if fetches or awaits else "queued",
             params=checked,
             metadata=metadata or {},
             nodes={id: NodeState(type=node.type) for id, node in flow.nodes.items()},
         )
-        if not await self._records.runs.create(run, None if fetches else run_slip(self._prefix, run)):
+        if not await self._records.runs.create(run, None if run.status == "waiting" else run_slip(self._prefix, run)):
             log.warning("enqueue_postponed", run=run.id)
         if fetches:
             await self._fetch(grant, flow, run)
+        return await self._records.runs.get(run.id) if awaits else run
+
+    async def feed(self, grant: Grant, id: str, node: str, files: Sequence[Given]) -> Run:
+        """Give a run the files of an input that it awaits, by their ids or URLs; with the last input it is queued.
+
+        The same ids a second time change nothing. Raises `RunNotFound`, `RunEnded`, `InputNotAwaited`, and for the
+        files what `start` raises.
+        """
+        run = await self.get(grant, id)
+        flow = await self._flows.get(run.flow, run.version)
+        check_inputs(flow, {node: files}, set(flow.inputs) - {node})
+        placed, fetches = await self._feeding.place(grant, flow, {node: files}, run.metadata)
+        for file in await self._files(grant, placed, fetches):
+            flow.accept.check(file)
+        slip, ids = run_slip(self._prefix, run), placed.get(node, ())
+        fed = await self._records.runs.give(id, run.attempt, node, ids, fetches, now(), slip)
+        if fetches:
+            await self._fetch(grant, flow, fed)
+        return fed
+
+    async def unfit(self, grant: Grant, id: str, node: str, error: SafelightError) -> Run:
+        """Fail a run that waits with what was wrong with the file of an input; one that waits no more stays as it is.
+
+        Raises `RunNotFound`.
+        """
+        run, problem = await self.get(grant, id), Problem(code=error.code, message=error.message, node=node)
+        if run.status == "waiting" and await self._records.runs.fail(id, run.attempt, problem, {}, now()):
+            await self._feeding.stop(run)
+        return await self.get(grant, id)
+
+    async def pause(self, grant: Grant, id: str) -> Run:
+        """Let a run rest, behind the step it is in, until it is resumed; raises `RunNotFound` or `RunEnded`.
+
+        One that is paused stays as it is.
+        """
+        await self.get(grant, id)
+        return await self._records.runs.pause(id, now())
+
+    async def resume(self, grant: Grant, id: str) -> Run:
+        """Let a paused run go on where it rests; raises `RunNotFound`, `RunEnded` or `RunNotPaused`."""
+        await self.get(grant, id)
+        run = await self._records.runs.resume(id, now())
+        if run.status == "queued":
+            await self._enqueue(run)
         return run
 
     async def _fetch(self, grant: Grant, flow: Flow, run: Run) -> None:
@@ -242,12 +296,23 @@ class Runs:
     async def recover(self) -> int:
         """Enqueue again every run that has been queued for a while; a job the queue still has is left alone.
 
-        What waits for a while for files that are fetched is looked after likewise.
+        What waits for a while for files that are fetched is looked after likewise, and what waits in vain for those
+        that somebody was to give it is ended.
         """
+        await self._give_up()
         for run in await self._records.runs.stranded(now() - STRANDED_AFTER, RECOVER_BATCH, "waiting"):
             await self._feeding.recover(run)
         stranded = await self._records.runs.stranded(now() - STRANDED_AFTER, RECOVER_BATCH)
         return sum([await self._enqueue(run) for run in stranded])
+
+    async def _give_up(self) -> None:
+        before = now() - timedelta(seconds=self._patience)
+        for run in await self._records.runs.unfed(before, RECOVER_BATCH):
+            error = RunNotFed(input=run.awaits[0], seconds=f"{self._patience:g}", node=run.awaits[0])
+            problem = Problem(code=error.code, message=error.message, node=error.node)
+            if await self._records.runs.starve(run, before, problem, now()):
+                log.info("run_unfed", run=run.id, code=error.code)
+                await self._feeding.stop(run)
 
     async def start_stored(self, grant: Grant, file: File, *, ordered: bool = True) -> None:
         """Start the project's `on_upload` flows for a file that was stored; one that refuses it is only logged.
@@ -301,9 +366,10 @@ class Runs:
             return False
 
     async def _delete_kept(self, checkpoint: Checkpoint) -> None:
-        for file in checkpoint.files or ():
+        files: Sequence[File | KeptFile] = (*(checkpoint.files or ()), *checkpoint.saved)
+        for file in files:
             try:
-                await self._storages[file.storage].delete(file.key)
+                await delete_bytes(self._storages[file.storage], file.key)
             except (KeyError, SafelightError):
                 log.warning("checkpoint_left_behind", key=file.key, exc_info=True)
 
@@ -322,13 +388,17 @@ def _refusals_logged(flow: str, file: File) -> Iterator[None]:
         log.warning("on_upload_refused", flow=flow, file=file.id, code=error.code, reason=error.message)
 
 
-def check_inputs(flow: Flow, inputs: Mapping[str, Sequence[Given]]) -> None:
-    """Raise `InputUnknown` or `InputMissing` unless `inputs` are what the flow's input nodes ask for."""
-    for name, ids in inputs.items():
+def check_inputs(flow: Flow, inputs: Mapping[str, Sequence[Given]], awaits: Collection[str] = ()) -> None:
+    """Raise `InputUnknown`, `InputNotMany` or `InputMissing` unless `inputs` are what the flow's input nodes ask for.
+
+    Those that it `awaits` are given later.
+    """
+    for name in (*inputs, *awaits):
         if name not in flow.inputs:
-            raise InputUnknown(input=name, known=", ".join(flow.inputs))
+            raise InputUnknown(input=name[:64], known=", ".join(flow.inputs))
+    for name, ids in inputs.items():
         if len(ids) > 1 and not flow.inputs[name].many:
             raise InputNotMany(input=name)
     for name, node in flow.inputs.items():
-        if node.required and not inputs.get(name):
+        if name not in awaits and node.required and not inputs.get(name):
             raise InputMissing(input=name)

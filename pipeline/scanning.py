@@ -48,6 +48,12 @@ class Scanner:
         parts = urlsplit(url)
         return cls(path=parts.path) if parts.scheme == "unix" else cls(parts.hostname or "", parts.port or 3310)
 
+    @property
+    def place(self) -> str:
+        """Its address, as settings spell it."""
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        return f"unix://{self._path}" if self._path else f"tcp://{host}:{self._port}"
+
     async def scan(self, chunks: AsyncIterable[bytes]) -> Verdict:
         """What it says of a file; raises `ScannerUnavailable`, or `ScanTooLarge` when it does not look at all of it."""
         try:

@@ -162,6 +162,18 @@ class Settings(BaseSettings):
         gt=0,
         description="Its StreamMaxLength: larger files that are to be scanned are refused before they are sent.",
     )
+    breaker_failures: int = Field(
+        default=5,
+        ge=0,
+        le=1000,
+        description="Failures within `breaker_window` after which `http`, `ask`, `notify` and `scan` no longer call "
+        "that host or scanner; 0: they always do.",
+    )
+    breaker_window: Seconds = Field(default=60, gt=0, le=86_400, description="How long a failure counts.")
+    breaker_reset: Seconds = Field(
+        default=30, gt=0, le=86_400, description="How long nobody calls it then, before some try."
+    )
+    breaker_probes: int = Field(default=3, ge=1, le=100, description="How many of those tries must pass.")
     body_timeout: Seconds = Field(default=60, gt=0, description="Longest silence while a body arrives.")
     header_timeout: Seconds = Field(
         default=75, gt=0, description="How long a connection may idle, or take to send a whole header."
@@ -194,6 +206,9 @@ class Settings(BaseSettings):
         default=1, ge=1, le=64, description="Processes beside the web that read image headers."
     )
     flow_timeout: Seconds = Field(default=300, gt=0, description="Longest time a run may take.")
+    run_wait: Seconds = Field(
+        default=86_400, gt=0, description="How long a run waits for a file that somebody is to give it."
+    )
     node_timeout: Seconds = Field(default=120, gt=0, description="Longest time one node may take.")
     worker_slots: int = Field(
         default_factory=lambda: max(2, _cpus()), ge=1, le=1024, description="Runs a worker works on at once."

@@ -1,4 +1,4 @@
-"""What the steps of a run on whole files had made when it failed, kept so that its next try need not make it again.
+"""What the steps of a run had made when it failed or was paused, kept so that its next try need not make it again.
 
 The bytes lie in the storage of the project, under the run's folder, where the sweep of orphans finds them once the run
 is over and old; the record tells which they are.
@@ -7,7 +7,8 @@ is over and old; the record tells which they are.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
+from math import inf
 from pathlib import Path
 
 import structlog
@@ -25,6 +26,8 @@ MOST_FILES = 100
 """What is kept of one run at most; the steps that ended first come first."""
 ROOM = "0-kept"
 """The folder beside the run's outputs; no node's id begins with a digit."""
+SAVED = "0-saved"
+"""What stands in the place of a node where the checkpoint tells of saved files."""
 CHUNK = 1 << 20
 
 log = structlog.stdlib.get_logger(__name__)
@@ -61,9 +64,24 @@ class Checkpoints:
         if not self._noted:
             return
         try:
-            await self._runs.keep(self._run.id, self._run.attempt, await self._stored())
+            await self._runs.keep(self._run.id, self._run.attempt, await self._stored(MOST_BYTES, MOST_FILES))
         except SafelightError as error:
             log.warning("checkpoints_lost", code=error.code, exc_info=error)
+
+    async def lay_down(self, saved: Sequence[File]) -> None:
+        """The same with all of it, however much, and with what the run had saved."""
+        try:
+            stored = await self._stored(inf, inf)
+            stored += [one for node, one in (await self._known()).items() if node not in {*self._noted, SAVED}]
+            stored += [Checkpoint(node=SAVED, saved=tuple(saved))] if saved else []
+            await self._runs.keep(self._run.id, self._run.attempt, stored)
+        except SafelightError as error:
+            log.warning("checkpoints_lost", code=error.code, exc_info=error)
+
+    async def saved(self) -> Sequence[File]:
+        """What the run had saved before it was paused."""
+        known = (await self._known()).get(SAVED)
+        return known.saved if known else ()
 
     async def forget(self) -> None:
         """Remove the bytes of a run that was completed."""
@@ -76,7 +94,8 @@ class Checkpoints:
 
     async def _known(self) -> dict[str, Checkpoint]:
         if self._found is None:
-            self._found = {one.node: one for one in await self._runs.kept(self._run.id)}
+            tried = len(self._run.tries) > 1
+            self._found = {one.node: one for one in await self._runs.kept(self._run.id)} if tried else {}
             if self._found:
                 files = await self._core.records.files.get_many(run_files(self._run))
                 self._origins = {file.id: file for file in files if file is not None}
@@ -90,9 +109,9 @@ class Checkpoints:
             file.node, path, file.name, file.mime, file.size, file.sha256, file.image, origin, encoded=file.encoded
         )
 
-    async def _stored(self) -> list[Checkpoint]:
+    async def _stored(self, room: float, count: float) -> list[Checkpoint]:
         """What of it has room; what an earlier try stored is there already."""
-        stored, room, count = [], MOST_BYTES, MOST_FILES
+        stored: list[Checkpoint] = []
         for node, kept in self._noted.items():
             files = kept.artifacts or ()
             room, count = room - sum(file.size for file in files), count - len(files)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -22,6 +23,7 @@ from pipeline.delivery import SOURCE, Order, ahead
 from pipeline.delivery.faults import FINAL, PASSING, POISON, spelt
 from pipeline.delivery.recipe import FLOW
 from pipeline.errors import (
+    CircuitOpen,
     DerivativePoisoned,
     FileNotFound,
     ImageCrashed,
@@ -35,7 +37,7 @@ from pipeline.errors import (
 from pipeline.graph.execute import Outcome, execute
 from pipeline.graph.flow import Flow, made_flow
 from pipeline.imaging.sandbox import Sandbox
-from pipeline.model import Derivative, File, NodeState, Output, new_id
+from pipeline.model import Derivative, File, NodeState, Output, Project, new_id
 from pipeline.records.queue import Death
 from pipeline.stored import copy_to
 from workers.jobs import CRASH_TRIES, chunks
@@ -121,7 +123,8 @@ class Derivatives:
 
     async def _failed(self, order: Order, error: SafelightError, tries: int) -> None:
         most = CRASH_TRIES if isinstance(error, ImageCrashed) else TRIES
-        if error.retryable and tries < most:
+        # Somebody waits for the answer, and less long than until a breaker closes.
+        if error.retryable and tries < most and not isinstance(error, CircuitOpen):
             log.warning("derivative_postponed", code=error.code, tries=tries, exc_info=error)
             raise Retry(defer=PAUSE * tries) from error
         log.info("derivative_failed", code=error.code, node=error.node, reason=error.message)
@@ -228,11 +231,19 @@ class DeliveryTools(WorkerTools):
         )
 
     async def send(self, call: Call) -> Reply:
-        """Call a server outside where a flow of the project's does; raises what `Outbound.send` does, `NodeInvalid`."""
+        """Call a server outside where a flow of the project's does; raises what `called` does."""
         nodes = self._order.document["nodes"].values()
         if not any(node["type"] == "subflow" for node in nodes):
             raise NodeInvalid(reason="what is made on the fly calls no servers but by flows of the project")
-        return await self.called(call, self._core.settings.projects[self._order.files[SOURCE].project], self.folder)
+        return await self.called(call, self._project, self.folder)
+
+    def calling(self, type: str, place: str) -> AbstractAsyncContextManager[None]:
+        """What is around a call that `send` does not make; raises `CircuitOpen` on entering."""
+        return self.watched(self._project, type, place)
+
+    @property
+    def _project(self) -> Project:
+        return self._core.settings.projects[self._order.files[SOURCE].project]
 
 
 def _unheard(node: str, state: NodeState) -> None:

@@ -11,6 +11,7 @@ import contextlib
 import math
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from time import perf_counter
@@ -20,7 +21,7 @@ from uuid import UUID, uuid5
 import structlog
 from arq import Retry
 
-from pipeline.acts import ended
+from pipeline.acts import ended, settled
 from pipeline.artifacts import About, Artifact, Made
 from pipeline.calls import Call, Reply
 from pipeline.core import Core
@@ -34,6 +35,7 @@ from pipeline.errors import (
     PathInvalid,
     RecordsUnavailable,
     RunCancelled,
+    RunPaused,
     RunTimeout,
     SafelightError,
     StorageKeyNotFound,
@@ -42,7 +44,8 @@ from pipeline.graph.execute import Outcome, execute
 from pipeline.graph.flow import Flow
 from pipeline.graph.flow import Retry as Policy
 from pipeline.imaging.sandbox import Sandbox
-from pipeline.model import ENDED, File, LetterReason, NodeState, Output, Problem, Run, now
+from pipeline.jobs import run_slip
+from pipeline.model import ENDED, File, LetterReason, NodeState, Output, Problem, Project, Run, now
 from pipeline.records import Records
 from pipeline.records.steps import run_files
 from pipeline.runs import run_folder
@@ -120,8 +123,8 @@ class Turn:
     claim: str = ""
 
 
-def _later(tries: int, policy: Policy) -> Retry:
-    return Retry(defer=policy.wait(tries))
+def _later(tries: int, policy: Policy, at_least: float | None = None) -> Retry:
+    return Retry(defer=(at_least or 0) + policy.wait(tries))
 
 
 class Attempt:
@@ -143,6 +146,7 @@ class Attempt:
         self._policy = Policy()
         self._checkpoints = Checkpoints(core, self._runs, run, self._tools.folder)
         self._cancelled = False
+        self._began = perf_counter()
 
     async def work(self) -> None:
         """Bring the attempt to its end; raises `Retry` when it should be begun again later."""
@@ -156,6 +160,8 @@ class Attempt:
         except RunCancelled:
             log.info("run_cancelled", flow=self._run.flow)
             await self._leave()
+        except RunPaused:
+            await settled(self._rest())
         except SafelightError as error:
             await self._failed(error)
         except Exception:
@@ -169,6 +175,7 @@ class Attempt:
         self._policy = flow.retry
         inputs = self._inputs()
         self._tools.prepare()
+        self._tools.saved = {file.id: file for file in await self._checkpoints.saved()}
         try:
             return await self._watched(self._seated(flow, inputs))
         finally:
@@ -212,7 +219,27 @@ class Attempt:
             flows=self._core.flows.get,
             resume=self._checkpoints.resume,
             checkpoint=self._checkpoints.note,
+            halt=self._is_to_pause,
         )
+
+    async def _is_to_pause(self) -> bool:
+        """A run that is over in no time is not asked about; one that cannot be asked about goes on."""
+        if perf_counter() - self._began < WATCH_AFTER:
+            return False
+        try:
+            return await self._runs.is_pausing(self._run.id)
+        except RecordsUnavailable:
+            return False
+
+    async def _rest(self) -> None:
+        """Lay the run down as far as it has come; what could not be kept of it is done again when it goes on."""
+        await self._checkpoints.lay_down(self._tools.every_file)
+        rested = await self._runs.rest(self._run.id, self._run.attempt, self._marks.states, now())
+        if rested is None:
+            await self._leave()
+        elif rested.status == "queued":
+            await self._runs.enqueue(run_slip(self._core.settings.key_prefix, rested))
+        log.info("run_paused", flow=self._run.flow)
 
     async def _watched(self, execution: Coroutine[Any, Any, Outcome]) -> Outcome:
         """What the execution makes; it is cancelled as soon as the run is, which ends its sandbox child."""
@@ -279,7 +306,7 @@ class Attempt:
             await self._checkpoints.keep()
             await self._leave()
             await self._hand_back(_problem(error))
-            raise _later(self._tries, self._policy) from error
+            raise _later(self._tries, self._policy, error.retry_after) from error
         log.info("run_failed", code=error.code, node=error.node, reason=error.message, exc_info=error.__cause__)
         await self._fail(_problem(error), _letter(error))
 
@@ -347,7 +374,13 @@ class Marks:
         """The last state heard of each node."""
 
     def emit(self, node: str, state: NodeState) -> None:
-        """Note the state of a node; it is on record soon, unless `stop` comes first."""
+        """Note the state of a node; it is on record soon, unless `stop` comes first.
+
+        What a run had come to before it was paused is not told again.
+        """
+        earlier = self._run.nodes[node].status if node in self._run.nodes else None
+        if earlier in ("completed", "skipped") and state.status in ("running", earlier):
+            return
         self.states[node] = self._waiting[node] = state
         if self._due is None:
             self._due = asyncio.get_running_loop().call_later(PACE, self._begin)
@@ -391,8 +424,15 @@ class RunTools(WorkerTools):
         """The first of the inputs."""
         self.files: list[File] = []
         """What was saved so far."""
+        self.saved: dict[str, File] = {}
+        """What was saved before the run was paused, by id; it is not put into storage again."""
         self.stored = 0.0
         """Seconds it took to put that into storage, one after the other."""
+
+    @property
+    def every_file(self) -> Sequence[File]:
+        """What was saved, now or before the run was paused."""
+        return list((self.saved | {file.id: file for file in self.files}).values())
 
     def prepare(self) -> None:
         """Make the folder."""
@@ -429,6 +469,8 @@ class RunTools(WorkerTools):
         storage = self._storage(made)
         self._claim(made, file.key)
         self.files = [known for known in self.files if known.id != file.id] + [file]
+        if await self._is_saved(file, storage):
+            return self._output(made, file)
         bytes_put = storage.put(file.key, chunks(made.artifact.path, file.size), file.size, file.mime)
         began = perf_counter()
         faults = await asyncio.gather(bytes_put, write_manifest(storage, file), return_exceptions=True)
@@ -436,6 +478,16 @@ class RunTools(WorkerTools):
         for fault in faults:
             if isinstance(fault, BaseException):
                 raise fault
+        return self._output(made, file)
+
+    async def _is_saved(self, file: File, storage: Storage) -> bool:
+        before = self.saved.get(file.id)
+        if before is None or (before.storage, before.key, before.sha256) != (file.storage, file.key, file.sha256):
+            return False
+        there = await storage.stat(file.key)  # a worker that left since then may have taken it away
+        return there is not None and there.size == file.size
+
+    def _output(self, made: Made, file: File) -> Output:
         return Output(
             node=made.node,
             source=made.artifact.node,
@@ -449,12 +501,20 @@ class RunTools(WorkerTools):
         )
 
     async def send(self, call: Call) -> Reply:
-        """Call a server outside as the run's project may; raises what `Outbound.send` does, and `NodeInvalid`."""
-        return await self.called(call, self._core.settings.projects[self._run.project], self._folder)
+        """Call a server outside as the run's project may; raises what `called` does."""
+        return await self.called(call, self._project, self._folder)
+
+    def calling(self, type: str, place: str) -> AbstractAsyncContextManager[None]:
+        """What is around a call that `send` does not make; raises `CircuitOpen` on entering."""
+        return self.watched(self._project, type, place)
+
+    @property
+    def _project(self) -> Project:
+        return self._core.settings.projects[self._run.project]
 
     async def discard(self) -> None:
         """Remove the bytes of everything saved, by this try or one before it, that no record names."""
-        saved = self.files
+        saved = self.every_file
         if not saved:
             return
         # A commit may have arrived whose answer did not, or have been somebody else's.

@@ -65,6 +65,7 @@ class Chores:
             Chore("schedules", 5, Ticker(core).start_due),
             Chore("recover", 60, self._recover),
             Chore("book", 5, core.records.series.book),
+            Chore("breakers", 60, core.records.breakers.forget),
             Chore("deliveries", 60, core.webhooks.sending.recover),
             *(Chore(_sweep_name(name), seconds, partial(self._sweep, name)) for name, seconds in SWEEP_SECONDS.items()),
         )

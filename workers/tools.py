@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any, TypeVar
 
+from pipeline.breakers import place_of
 from pipeline.calls import Call, Reply
 from pipeline.core import Core
 from pipeline.graph.belongings import Belongings
@@ -13,6 +15,7 @@ from pipeline.graph.placeholders import reveal
 from pipeline.imaging.header import facts_of
 from pipeline.imaging.sandbox import Sandbox
 from pipeline.model import ImageFacts, Project
+from pipeline.records.breakers import Callee
 
 T = TypeVar("T")
 
@@ -37,12 +40,17 @@ class WorkerTools:
         return await self._sandbox.call(function, *arguments, timeout=self._core.settings.flow_timeout)
 
     async def called(self, call: Call, project: Project, folder: Path) -> Reply:
-        """What a server outside answers, called as a project may; raises what `Outbound.send` does, and `NodeInvalid`.
+        """What a server outside answers, called as a project may; an answer that is kept lies in `folder`.
 
-        An answer that is kept lies in `folder`.
+        Raises what `Outbound.send` does, `NodeInvalid` and `CircuitOpen`.
         """
         spoken = call.revealed(lambda text: reveal(text, project.secrets))
-        return await self._core.outbound.send(spoken, folder, private=project.allow_private_urls)
+        async with self.watched(project, call.by, place_of(call.url, spoken.url)):
+            return await self._core.outbound.send(spoken, folder, private=project.allow_private_urls)
+
+    def watched(self, project: Project, type: str, place: str) -> AbstractAsyncContextManager[None]:
+        """What is around a call of a node of this type; raises `CircuitOpen` on entering."""
+        return self._core.breakers.over(Callee(type, project.id, place))
 
     async def measure(self, path: Path, mime: str) -> ImageFacts | None:
         """What a file is as a picture; raises `ImageUnreadable` and `ImageTooLarge`."""

@@ -121,16 +121,19 @@ class Access:
             raise SignatureInvalid
         _check_time(until)
 
-    def cors_headers(self, origin: str | None, project: Project | None) -> dict[str, str]:
+    def cors_headers(self, origin: str | None, project: Project | None, *, credentials: bool = False) -> dict[str, str]:
         """What an answer says about the pages that may read it, asked for by a page of `origin` or by none.
 
-        The project's own rule counts; where no project is known yet, any project's does.
+        The project's own rule counts; where no project is known yet, any project's does. With `credentials` pages may
+        send cookies along, so the origin is named even where every origin may read.
         """
         rules = self._origins if project is None else project.cors_origins
-        varies = {} if "*" in rules else {"Vary": "Origin"}
+        varies = {} if "*" in rules and not credentials else {"Vary": "Origin"}
         if origin is None or ("*" not in rules and origin not in rules):
             return varies
-        allowed = "*" if "*" in rules else origin
+        allowed = "*" if "*" in rules and not credentials else origin
+        if credentials:
+            varies |= {"Access-Control-Allow-Credentials": "true"}
         return {**varies, "Access-Control-Allow-Origin": allowed, "Access-Control-Expose-Headers": EXPOSED}
 
     def _of_key(self, given: bytes) -> Grant:

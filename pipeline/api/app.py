@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import re
+import resource
 import signal
 import socket
 import time
@@ -64,6 +65,8 @@ USED_EVERY = 60.0
 """Seconds between two notes on which derivatives are asked for."""
 NEWEST = 10_000
 """More new containers than were given back, after which they are searched for circles."""
+OPEN = 65_536
+"""Connections and files that may be open at once, if the system allows it."""
 LAST_WORDS = 2.0
 """Seconds for answers that are still going on after the grace."""
 SIGNING = (SignatureRequired, SignatureInvalid, SignatureExpired, TokenUsed)
@@ -246,8 +249,10 @@ class Gate:
         """The headers that every answer has; a body left unread must not be parsed as the next request."""
         response.headers["X-Request-Id"] = request.get(ID, "")
         response.headers.setdefault("X-Content-Type-Options", "nosniff")
-        response.headers.update(request.get(VOICE, OURS).headers(request))
-        response.headers.extend(self._access.cors_headers(request.headers.get("Origin"), request.get(PROJECT)))
+        voice = request.get(VOICE) or _voice_of(request.path)
+        response.headers.update(voice.headers(request))
+        origin, project = request.headers.get("Origin"), request.get(PROJECT)
+        response.headers.extend(self._access.cors_headers(origin, project, credentials=voice.credentials))
         if self._draining or not request.content.at_eof():
             response.headers["Connection"] = "close"
             response.force_close()
@@ -369,6 +374,7 @@ async def serve(settings: Settings, *, door: socket.socket | None = None) -> Non
             site = _site(runner, settings, door)
             await site.start()
             _settle_memory()
+            _open_more()
             await stop.wait()
             await site.stop()
             # Before the runner's own end, which reads no more bytes of an upload that is under way.
@@ -385,6 +391,14 @@ def _settle_memory() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(NEWEST)
+
+
+def _open_more() -> None:
+    """Let more connections be open than the usual 1,024, which sockets that wait have soon used up."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = OPEN if hard == resource.RLIM_INFINITY else min(OPEN, hard)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 async def _follow_flows(core: Core) -> None:

@@ -28,6 +28,8 @@ from prometheus_client.registry import Collector
 from pipeline.errors import RecordsUnavailable
 from pipeline.model import Event, WorkerBeat, now
 from pipeline.records import Records
+from pipeline.records.breakers import CALLERS, Breaker
+from pipeline.records.breakers import STATES as BREAKER_STATES
 from pipeline.records.series import Depth
 from pipeline.records.tallies import Tally
 
@@ -43,6 +45,7 @@ COUNTERS = (
     ("safelight_uploads", "uploads", "Files sent, by how that ended.", ("dialect", "outcome")),
     ("safelight_webhook_deliveries", "webhooks", "Tries to reach webhooks, by how that ended.", ("outcome",)),
     ("safelight_sandbox_faults", "sandbox", "Tries of runs that ended their sandbox child, by the error.", ("code",)),
+    ("safelight_breaker_openings", "breakers", "Hosts and scanners that began to be left alone.", ("type",)),
     ("safelight_triggers", "triggers", "Runs asked for, by how the asking ended.", ("outcome",)),
 )
 """Name, the word the records count under, what it says, labels."""
@@ -67,6 +70,7 @@ class Everywhere:
     letters: int
     lost: int
     outgoing: int
+    breakers: Sequence[Breaker] = ()
 
 
 async def everywhere(records: Records) -> Everywhere:
@@ -82,6 +86,7 @@ async def everywhere(records: Records) -> Everywhere:
             records.queues.lost(),
         ),
         outgoing=await records.outgoing.count(),
+        breakers=await records.breakers.list(),
     )
 
 
@@ -235,6 +240,7 @@ class Told(Collector):
             yield _gauge("safelight_webhook_events_waiting", "Events no worker has dispatched yet.", (), outgoing)
             letters = {(): float(self._found.letters)}
             yield _gauge("safelight_dead_letters", "Runs given up that wait for a decision.", (), letters)
+            yield _breakers(self._found.breakers)
 
 
 def _counters(totals: Tally) -> Iterator[Metric]:
@@ -275,6 +281,13 @@ def _workers(found: Everywhere) -> Iterator[Metric]:
     yield _gauge("safelight_worker_slots", "Runs a worker executes at once.", ("worker",), slots)
     running = {(beat.id,): float(len(beat.running)) for beat in found.workers}
     yield _gauge("safelight_worker_runs", "Runs a worker executes now.", ("worker",), running)
+
+
+def _breakers(breakers: Sequence[Breaker]) -> Metric:
+    counts = {(type, state): 0.0 for type in CALLERS for state in BREAKER_STATES}
+    for breaker in breakers:
+        counts[breaker.type, breaker.state] += 1
+    return _gauge("safelight_breakers", "Hosts and scanners that failed of late.", ("type", "state"), counts)
 
 
 def _gauge(name: str, says: str, labels: Sequence[str], values: Mapping[Any, float]) -> Metric:

@@ -18,6 +18,7 @@ from pipeline.errors import (
     RequestInvalid,
     RouteNotFound,
     SafelightError,
+    UpgradeRequired,
 )
 
 PROBLEM_TYPE = "application/problem+json"
@@ -104,6 +105,8 @@ def _headers(error: SafelightError) -> dict[str, str]:
         headers["RateLimit-Reset"] = str(error.facts["seconds"])
     if isinstance(error, MethodNotAllowed):
         headers["Allow"] = error.facts["allowed"]
+    if isinstance(error, UpgradeRequired):
+        headers["Upgrade"] = "websocket"
     if isinstance(error, RangeNotSatisfiable):
         headers["Content-Range"] = f"bytes */{error.facts['size']}"
     return headers

@@ -13,6 +13,9 @@ from pipeline.errors import SafelightError
 class Voice:
     """Our own way of speaking; a dialect overrides what its vendor does otherwise."""
 
+    credentials = False
+    """Whether pages of other origins may send cookies along, as its vendor's clients do."""
+
     def told(self, request: web.Request, error: SafelightError, request_id: str) -> web.Response:
         """`error` as an answer."""
         return problem(error, request_id)

@@ -8,6 +8,7 @@ import math
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -247,6 +248,9 @@ class LocalRun:
         project = self.bench.project
         spoken = call.revealed(lambda text: reveal(text, project.secrets))
         return await self.bench.outbound.send(spoken, self.folder, private=project.allow_private_urls)
+
+    def calling(self, type: str, place: str) -> AbstractAsyncContextManager[None]:
+        return nullcontext()  # one run alone learns nothing that lasts
 
     # Files in, files out
 

@@ -1,4 +1,4 @@
-"""`safelight runs`: list, look at, watch, retry and cancel runs on a server."""
+"""`safelight runs`: list, look at, watch, pause, retry and cancel runs on a server."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pipeline.cli.target import Data, Key, Url
 if TYPE_CHECKING:
     from pipeline.cli.client import Client
 
-commands = typer.Typer(name="runs", help="List, watch, retry and cancel runs.", no_args_is_help=True)
+commands = typer.Typer(name="runs", help="List, watch, pause, retry and cancel runs.", no_args_is_help=True)
 
 RunId = Annotated[str, typer.Argument(help="Id of the run.", metavar="RUN")]
 
@@ -80,6 +80,18 @@ def retry(
 
 
 @commands.command()
+def pause(run: RunId, url: Url = None, key: Key = None, data: Data = None, as_json: Json = False) -> None:
+    """Let a run rest behind the step it is in."""
+    _turn(f"/v1/runs/{run}/pause", url, key, data, as_json)
+
+
+@commands.command()
+def resume(run: RunId, url: Url = None, key: Key = None, data: Data = None, as_json: Json = False) -> None:
+    """Let a paused run go on where it rests."""
+    _turn(f"/v1/runs/{run}/resume", url, key, data, as_json)
+
+
+@commands.command()
 def cancel(run: RunId, url: Url = None, key: Key = None, data: Data = None, as_json: Json = False) -> None:
     """End a run that has not ended."""
     _turn(f"/v1/runs/{run}/cancel", url, key, data, as_json)
@@ -90,14 +102,14 @@ def _turn(path: str, url: str | None, key: str | None, data: Path | None, as_jso
     if as_json:
         say_json(run)
     else:
-        say(f"{run['id']} {run['status']}, attempt {run['attempt']}")
+        say(f"{run['id']} {_standing(run)}")
 
 
 def _tell(run: Mapping[str, Any], as_json: bool) -> None:
     if as_json:
         say_json(run)
         return
-    say(f"{run['id']}  {run['flow']} {run['version']}  {run['status']}, attempt {run['attempt']}")
+    say(f"{run['id']}  {run['flow']} {run['version']}  {_standing(run)}")
     if run["error"]:
         say(f"error: {_reason(run)}: {run['error']['message']}")
     rows = [(name, node["type"], node["status"], _ms(node["ms"])) for name, node in run["nodes"].items()]
@@ -105,6 +117,15 @@ def _tell(run: Mapping[str, Any], as_json: bool) -> None:
     tell_tries(run["tries"])
     for output in run["outputs"]:
         say(f"{output['path']}  {output['mime']}, {output['size']} bytes  {output['url']}")
+
+
+def _standing(run: Mapping[str, Any]) -> str:
+    """How a run stands, with what it waits for."""
+    paused = f"paused at {run['paused_at']}" if run["status"] == "waiting" else "pausing"
+    told = [run["status"], f"attempt {run['attempt']}", *([paused] if run["paused_at"] else [])]
+    if run["status"] == "waiting" and run["awaits"]:
+        told.append(f"awaits {' '.join(run['awaits'])}")
+    return ", ".join(told)
 
 
 def tell_tries(tries: Sequence[Mapping[str, Any]]) -> None:

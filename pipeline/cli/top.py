@@ -1,4 +1,4 @@
-"""`safelight top`: queues, workers, running runs and failures in one view that keeps itself up to date."""
+"""`safelight top`: queues, workers, running runs, failures and breakers in one view that keeps itself up to date."""
 
 from __future__ import annotations
 
@@ -51,13 +51,14 @@ async def snapshot(client: Client) -> dict[str, Any]:
     """What goes on now; raises `Refusal`."""
     import asyncio
 
-    queues, workers, running, failures = await asyncio.gather(
+    queues, workers, running, failures, breakers = await asyncio.gather(
         client.get("/v1/queues"),
         client.get("/v1/workers"),
         client.get("/v1/runs", status="running", limit=ROWS),
         client.get("/v1/failures", limit=ROWS),
+        client.get("/v1/breakers"),
     )
-    parts = {"queues": queues, "workers": workers, "running": running, "failures": failures}
+    parts = {"queues": queues, "workers": workers, "running": running, "failures": failures, "breakers": breakers}
     return {name: part["items"] for name, part in parts.items()}
 
 
@@ -100,6 +101,11 @@ def picture(now: Mapping[str, Any]) -> Group:
             "failures",
             ("code", "node", "flow", "count", "last", "run"),
             [_failure(row) for row in now["failures"]],
+        ),
+        _table(
+            "breakers",
+            ("node", "place", "state", "failures", "since", "again"),
+            [_breaker(row) for row in now["breakers"]],
         ),
     )
 
@@ -148,6 +154,10 @@ def _run(row: Mapping[str, Any]) -> Sequence[object]:
 
 def _failure(row: Mapping[str, Any]) -> Sequence[object]:
     return row["code"], row["type"], row["flow"], row["count"], row["last_at"], row["run"]
+
+
+def _breaker(row: Mapping[str, Any]) -> Sequence[object]:
+    return row["type"], row["place"], row["state"], row["failures"], row["changed_at"], row["retry_at"] or "-"
 
 
 def _milliseconds(found: float | None) -> str:

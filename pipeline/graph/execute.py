@@ -6,6 +6,7 @@ Knows no Redis and no storage: it works with the `tools` it is given and tells `
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,8 +15,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pipeline.artifacts import Artifact, Checkpoint, Emit, Kept, Made, Resume, Tools
-from pipeline.errors import FlowNotFound, ImageTimeout, InputMissing, NodeInvalid, SafelightError
+from pipeline.artifacts import Artifact, Checkpoint, Emit, Halt, Kept, Made, Resume, Tools
+from pipeline.calls import up_at
+from pipeline.errors import (
+    CircuitOpen,
+    FlowNotFound,
+    ImageTimeout,
+    InputMissing,
+    NodeInvalid,
+    RunPaused,
+    SafelightError,
+)
 from pipeline.graph.belongings import SCHEME, references
 from pipeline.graph.confined import draw
 from pipeline.graph.course import INSIDE, Course, Watch
@@ -58,15 +68,17 @@ async def execute(
     flows: Flows | None = None,
     resume: Resume | None = None,
     checkpoint: Checkpoint | None = None,
+    halt: Halt | None = None,
 ) -> Outcome:
     """What comes of one run of `flow`, saved through `tools`; seconds bound the fused part and each node.
 
     `date` is what `{date:...}` tells, the moment the run was created; `flows` finds those that subflow nodes run.
-    A step on whole files whose result `resume` finds is not done again; `checkpoint` hears of every other's.
+    A step on whole files whose result `resume` finds is not done again; `checkpoint` hears of every other's, and of
+    all that was drawn when `halt` asks to stop, which raises `RunPaused`.
     Raises the error that ended the run, its `node` set; every node's end was told to `emit` before.
     """
     common = run_facts(flow.id, run_id, date or now(), params, metadata)
-    means = _Means(tools, sandbox, timeout, node_timeout, flows, resume, checkpoint)
+    means = _Means(tools, sandbox, timeout, node_timeout, flows, resume, checkpoint, halt)
     return await _Execution(flow, common, means, emit).run(inputs)
 
 
@@ -108,6 +120,7 @@ class _Means:
     flows: Flows | None
     resume: Resume | None = None
     checkpoint: Checkpoint | None = None
+    halt: Halt | None = None
     within: tuple[str, ...] = ()
     """The flows this one runs inside of, the outermost first."""
 
@@ -123,18 +136,28 @@ class _Execution:
         self.artifacts: dict[Ref, list[Artifact] | None] = {}
         self.chosen: dict[str, Ref] = {}
         self.taken: dict[tuple[Ref, str], list[Artifact] | None] = {}
+        self.drawings: dict[str, Kept] = {}
         self.outcome = Outcome()
 
     async def run(self, inputs: Inputs) -> Outcome:
         for number, stage in enumerate(self.stages):
             for name in stage.files:
+                await self._pause_here()
                 await self._do(name, partial(self._work, name, inputs))
+            await self._pause_here()
             if any(name not in stage.again for name in stage.fused) or any(map(self._encodes, stage.exports)):
                 self._collect(stage, await self._drawn(number, stage))
             else:
                 self._pass_on(stage)
         await self._publish_kept()
         return self.outcome
+
+    async def _pause_here(self) -> None:
+        """Raise `RunPaused` if that is asked; what was drawn so far is a checkpoint then."""
+        if self.means.halt and await self.means.halt():
+            for name, kept in self.drawings.items():
+                self._keep(name, kept)
+            raise RunPaused
 
     async def _do(self, name: str, act: Callable[[], Awaitable[None]]) -> None:
         """One node outside the sandbox: timed, retried after a passing fault, forgiven where the flow says so."""
@@ -244,8 +267,6 @@ class _Execution:
 
     async def _drawn(self, number: int, stage: Stage) -> Drawing:
         """What a stage draws; where the flow keeps a picture of it, it is a checkpoint as a whole."""
-        if not any(self.flow.nodes[name].keep for name in stage.fused):
-            return await self._draw(stage)
         name = str(number)  # which can be no node's id
         kept = await self._resumed(name)
         if kept is None:
@@ -255,7 +276,9 @@ class _Execution:
             drawing = unpacked(kept)
             self.course.reused |= set(stage.fused)
         if not drawing.skipped:
-            self._keep(name, kept)
+            self.drawings[name] = kept
+            if any(self.flow.nodes[node].keep for node in stage.fused):
+                self._keep(name, kept)
         return drawing
 
     async def _draw(self, stage: Stage) -> Drawing:
@@ -374,7 +397,7 @@ class _Execution:
         for artifact in (one for files in given.values() for one in files):
             flow.accept.check(artifact)
         within = (*self.means.within, self.flow.id)
-        means = replace(self.means, tools=handed, within=within, resume=None, checkpoint=None)
+        means = replace(self.means, tools=handed, within=within, resume=None, checkpoint=None, halt=None)
         inner = _Execution(flow, _inside(self.common, flow.id, params), means, partial(self._tell_inside, name))
         try:
             outcome = await inner.run(given)
@@ -430,19 +453,26 @@ def _assets(flow: Flow, common: Mapping[str, Any], tools: Tools) -> dict[str, Pa
 
 async def _within(act: Callable[[], Awaitable[None]], seconds: float, name: str) -> None:
     try:
-        async with asyncio.timeout(seconds):
-            await act()
+        async with asyncio.timeout(seconds) as clock:
+            outer = up_at.set(min(up_at.get(), clock.when() or math.inf))
+            try:
+                await act()
+            finally:
+                up_at.reset(outer)
     except TimeoutError as cause:
         raise ImageTimeout(node=name, seconds=seconds) from cause
 
 
 async def _retried(act: Callable[[], Awaitable[T]], retries: int) -> T:
-    """What `act` gives, tried again after a retryable error, waiting up to 0.2, 0.4, 0.8, ... seconds in between."""
+    """What `act` gives, tried again after a retryable error, waiting up to 0.2, 0.4, 0.8, ... seconds in between.
+
+    Who is not called at all because of an open breaker is not tried again here: that takes longer.
+    """
     for attempt in range(retries):
         try:
             return await act()
         except SafelightError as error:
-            if not error.retryable:
+            if not error.retryable or isinstance(error, CircuitOpen):
                 raise
             await asyncio.sleep(backed_off(attempt + 1, FIRST_WAIT, LONGEST_WAIT))
     return await act()

@@ -18,6 +18,7 @@ class Handed:
         self._made: dict[str, Made] = {}
         self.load, self.asset, self.apart, self.measure = tools.load, tools.asset, tools.apart, tools.measure
         self.send, self.about, self.face_model = tools.send, tools.about, tools.face_model
+        self.calling = tools.calling
 
     async def save(self, made: Made) -> Output:
         self._made[f"{made.node}/{made.path}"] = made
@@ -41,7 +42,7 @@ class Saving:
         self._tools, self._outputs = tools, outputs
         self.folder, self.load, self.asset = tools.folder, tools.load, tools.asset
         self.apart, self.measure, self.send, self.about = tools.apart, tools.measure, tools.send, tools.about
-        self.face_model = tools.face_model
+        self.face_model, self.calling = tools.face_model, tools.calling
 
     async def save(self, made: Made) -> Output:
         output = await self._tools.save(made)

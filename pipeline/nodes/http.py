@@ -79,7 +79,7 @@ class Sending(Calling):
     def call(self, file: Artifact, accept: str, room: int) -> Call:
         """The request that sends this file and keeps an answer of at most `room` bytes."""
         headers = {"Accept": accept, **self.headers}
-        return Call(self.url, self.method, headers, self._body(file), within=self.within, room=room)
+        return Call(self.url, self.method, headers, self._body(file), within=self.within, room=room, by=self.type)
 
     def _body(self, file: Artifact) -> Body:
         enclosed = Enclosure(file.path, file.name, file.mime)

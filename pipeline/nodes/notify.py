@@ -50,7 +50,7 @@ class Notify(Calling, FileNode):
         id = f"msg_{uuid5(NAMESPACE_URL, orjson.dumps(data, option=orjson.OPT_SORT_KEYS).decode()).hex}"
         body = orjson.dumps({"type": EVENT, "timestamp": now().isoformat(), "data": data})
         headers = {"Content-Type": "application/json", **self.headers}
-        await tools.send(Call(self.url, "POST", headers, body, Seal(id, self.secret), self.within))
+        await tools.send(Call(self.url, "POST", headers, body, Seal(id, self.secret), self.within, by=self.type))
         return sources
 
     def _data(self, tools: Tools, node: str, sources: Sequence[Artifact]) -> Mapping[str, Any]:

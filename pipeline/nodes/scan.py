@@ -41,10 +41,12 @@ class Scan(FactNode):
     async def inquire(self, tools: Tools, file: Artifact) -> Facts:
         """`clean`, `engine` and, when it is not clean, `signature`.
 
-        Raises `FileInfected`, `ScannerUnavailable`, and `ScanTooLarge` when the daemon does not look at all of it.
+        Raises `FileInfected`, `ScannerUnavailable`, `CircuitOpen`, and `ScanTooLarge` when the daemon does not look at
+        all of it.
         """
-        async with aclosing(_blocks(file.path)) as blocks:
-            verdict = await Scanner(self.host, self.port, self.socket).scan(blocks)
+        scanner = Scanner(self.host, self.port, self.socket)
+        async with aclosing(_blocks(file.path)) as blocks, tools.calling(self.type, scanner.place):
+            verdict = await scanner.scan(blocks)
         if verdict.signature is None:
             return {"clean": True, "engine": verdict.engine}
         if self.report_only:

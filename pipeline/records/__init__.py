@@ -10,6 +10,7 @@ from redis.asyncio import Redis
 
 from pipeline.events import EVENT_CAP, RecordClient
 from pipeline.records.answers import Answers
+from pipeline.records.breakers import Breakers
 from pipeline.records.changes import Changes
 from pipeline.records.deliveries import Deliveries
 from pipeline.records.derivatives import Derivatives
@@ -62,6 +63,7 @@ class Records:
         self.rates = Rates(redis, prefix)
         self.tokens = Tokens(client, prefix, event_cap)
         self.answers = Answers(client, prefix, event_cap)
+        self.breakers = Breakers(client, prefix, event_cap)
         self.workers = Workers(client, prefix, event_cap)
         self.schedules = Schedules(client, prefix, event_cap)
         self.series = Series(client, prefix, event_cap)

@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from pipeline.errors import RunEnded, RunNotEnded, RunNotFound
+from pipeline.errors import InputNotAwaited, RunEnded, RunNotEnded, RunNotFound, RunNotPaused
 from pipeline.model import (
     ENDED,
     Checkpoint,
@@ -20,6 +20,7 @@ from pipeline.model import (
     Page,
     Problem,
     Queue,
+    Remote,
     Run,
     RunStatus,
     now,
@@ -34,11 +35,11 @@ from pipeline.records.steps import (
     COMMIT_LUA,
     CREATE_LUA,
     FAIL_LUA,
-    FEED_LUA,
     KEEP_LUA,
     MARK_LUA,
     PURGE_LUA,
     RELEASE_LUA,
+    REST_LUA,
     RETRY_LUA,
     START_LUA,
     fail_arguments,
@@ -46,6 +47,7 @@ from pipeline.records.steps import (
     node_arguments,
     run_arguments,
 )
+from pipeline.records.waits import FEED_LUA, GIVE_LUA, PAUSE_RUN_LUA, RESUME_RUN_LUA, STARVE_LUA, UNFED_LUA
 
 ENQUEUE_ONE_LUA = ENQUEUE_LUA + "return enqueue(take_slip())"
 
@@ -62,6 +64,8 @@ return rows
 )
 
 RUNNING_LUA = "return redis.call('ZCARD', P .. 'depth:' .. take() .. ':running')"
+
+PAUSING_LUA = "return redis.call('HEXISTS', P .. 'run:' .. take(), 'paused')"
 
 KEPT_LUA = "return redis.call('HGET', P .. 'run:' .. take(), 'kept')"
 
@@ -109,6 +113,68 @@ class Runs(Room):
         A second time changes nothing.
         """
         return _step(await self._call(FEED_LUA, run_id, attempt, fetch, file, at.isoformat(), score(at), *slip))
+
+    async def give(
+        self,
+        run_id: str,
+        attempt: int,
+        node: str,
+        files: Sequence[str],
+        fetches: Mapping[str, Remote],
+        at: datetime,
+        slip: Slip,
+    ) -> Run:
+        """Give a waiting run the files of an input it awaits; those among them that are `fetches` are still to come.
+
+        With the last of all it is queued. The same files a second time change nothing. Raises `RunNotFound`,
+        `RunEnded` or `InputNotAwaited`.
+        """
+        remotes = flat((id, remote.model_dump_json()) for id, remote in fetches.items())
+        arguments = (run_id, attempt, node, " ".join(files), *remotes, at.isoformat(), score(at), *slip)
+        row = await self._call(GIVE_LUA, *arguments)
+        if row == b"sated":
+            raise InputNotAwaited(id=run_id, input=node)
+        return _read(run_id, row)
+
+    async def pause(self, run_id: str, at: datetime) -> Run:
+        """Let a run rest, one that is running as soon as its worker says; raises `RunNotFound` or `RunEnded`.
+
+        One that is paused stays as it is.
+        """
+        return _read(run_id, await self._call(PAUSE_RUN_LUA, run_id, at.isoformat()))
+
+    async def resume(self, run_id: str, at: datetime) -> Run:
+        """Let a paused run go on: one that lacks nothing is queued, and its job is to be enqueued.
+
+        Raises `RunNotFound`, `RunEnded` or `RunNotPaused`.
+        """
+        row = await self._call(RESUME_RUN_LUA, run_id, at.isoformat(), score(at))
+        if row == b"going":
+            run = await self.get(run_id)
+            raise RunNotPaused(id=run_id, status=run.status)
+        return _read(run_id, row)
+
+    async def is_pausing(self, run_id: str) -> bool:
+        """Whether the run was asked to pause."""
+        return bool(await self._call(PAUSING_LUA, run_id))
+
+    async def rest(self, run_id: str, attempt: int, nodes: Mapping[str, NodeState], at: datetime) -> Run | None:
+        """Lay a running attempt down that is to pause, and its job with it; None when it is not its turn.
+
+        One that was resumed meanwhile is queued instead, and its job is to be enqueued.
+        """
+        arguments = (run_id, attempt, self._claim, at.isoformat(), score(at), *node_arguments(nodes))
+        return _step(await self._call(REST_LUA, *arguments))
+
+    async def unfed(self, before: datetime, limit: int = 100) -> list[Run]:
+        """Runs to which nobody has given anything since before `before` that await it, the oldest first."""
+        rows = await self._call(UNFED_LUA, score(before), limit)
+        return [read_run(row) for row in rows if row[0]]
+
+    async def starve(self, run: Run, before: datetime, problem: Problem, at: datetime) -> Run | None:
+        """End such a run with `problem`; None when something has come meanwhile."""
+        arguments = (run.id, run.attempt, score(before), problem.model_dump_json(), at.isoformat())
+        return _step(await self._call(STARVE_LUA, *arguments))
 
     async def enqueue(self, slip: Slip) -> bool:
         """Put a slip into the queue; False when it is there already."""
@@ -187,10 +253,7 @@ class Runs(Room):
 
     async def cancel(self, run_id: str, at: datetime) -> Run:
         """End a run that has not ended; raises `RunNotFound` or `RunEnded`."""
-        row = await self._call(CANCEL_LUA, run_id, at.isoformat())
-        if isinstance(row, bytes):
-            raise _refusal(run_id, row.decode())
-        return read_run(row)
+        return _read(run_id, await self._call(CANCEL_LUA, run_id, at.isoformat()))
 
     async def purge(self, queue: Queue, at: datetime, passed: int = 0, limit: int = 200) -> tuple[int, int]:
         """Cancel those of the next `limit` queued runs, after the first `passed`, that are in this queue.
@@ -225,10 +288,7 @@ class Runs(Room):
         The file records of its earlier outputs are forgotten; their bytes stay until the new ones replace them.
         """
         given = given_arguments(renewed) if renewed else ("", "", "")
-        row = await self._call(RETRY_LUA, run_id, at.isoformat(), score(at), int(not resume), *given)
-        if isinstance(row, bytes):
-            raise _refusal(run_id, row.decode())
-        return read_run(row)
+        return _read(run_id, await self._call(RETRY_LUA, run_id, at.isoformat(), score(at), int(not resume), *given))
 
     async def release(self, run_id: str, attempt: int, at: datetime, problem: Problem | None = None) -> Run | None:
         """Hand a running attempt back to the queue, `problem` being why; None when it is not running."""
@@ -259,6 +319,12 @@ class Runs(Room):
         index = ":".join(["runs", project, *(part for pair in filters if pair[1] for part in pair if part)])
         rows = await self._call(LIST_LUA, index, *decode_cursor(cursor), limit + 1)
         return paged(rows, limit, read_run)
+
+
+def _read(run_id: str, row: Any) -> Run:
+    if isinstance(row, bytes):
+        raise _refusal(run_id, row.decode())
+    return read_run(row)
 
 
 def _refusal(run_id: str, found: str) -> RunNotFound | RunEnded | RunNotEnded:

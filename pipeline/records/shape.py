@@ -22,10 +22,11 @@ RUN_LUA = (
     + """
 local function known(id)
   local row = redis.call('HMGET', P .. 'run:' .. id, 'project', 'flow', 'status', 'attempt', 'created', 'queue',
-    'queued_us', 'begun_us', 'worker', 'begun')
+    'queued_us', 'begun_us', 'worker', 'begun', 'paused')
   if not row[1] then return nil end
   return {id = id, project = row[1], flow = row[2], status = row[3], attempt = row[4], created = row[5],
-    queue = row[6] or 'default', queued_us = row[7], begun_us = row[8], worker = row[9], begun = row[10]}
+    queue = row[6] or 'default', queued_us = row[7], begun_us = row[8], worker = row[9], begun = row[10],
+    paused = row[11]}
 end
 
 -- The run, when it is still the turn of this attempt and claim, and its status is one of the allowed.
@@ -54,6 +55,8 @@ local function move(run, status, fields, place)
   fields[#fields + 1], fields[#fields + 2] = 'status', status
   fields[#fields + 1], fields[#fields + 2] = series.mark(status)
   redis.call('HSET', P .. 'run:' .. run.id, unpack(fields))
+  if run.status == 'waiting' and status ~= 'waiting' then redis.call('ZREM', P .. 'unfed', run.id) end
+  if run.paused and ended[status] then redis.call('HDEL', P .. 'run:' .. run.id, 'paused') end
   index('ZADD', run, status, place)
   if run.status ~= status then index('ZREM', run, run.status) end
   series.moved(run, run.status, status)
@@ -67,13 +70,55 @@ local function tell(type, run, at, facts)
   emit(type, run.project, run.id, at, cjson.encode(facts))
 end
 
--- Whether it waits for a file that is being fetched; those that came stand as `fed:<fetch>`.
-local function hungry(id)
-  local key = P .. 'run:' .. id
-  for fetch in string.gmatch(redis.call('HGET', key, 'awaits') or '', '%S+') do
-    if redis.call('HEXISTS', key, 'fed:' .. fetch) == 0 then return true end
+-- How many files it waits for that are fetched, and how many inputs that somebody is to give. What came stands as
+-- `fed:<fetch>`, or as `fed:input:<node>`.
+local function lacks(id)
+  local key, fetches, inputs = P .. 'run:' .. id, 0, 0
+  for name in string.gmatch(redis.call('HGET', key, 'awaits') or '', '%S+') do
+    local lacking = 1 - redis.call('HEXISTS', key, 'fed:' .. name)
+    if string.sub(name, 1, 6) == 'input:' then inputs = inputs + lacking else fetches = fetches + lacking end
   end
-  return false
+  return fetches, inputs
+end
+
+local function hungry(id)
+  local fetches, inputs = lacks(id)
+  return fetches + inputs > 0
+end
+
+-- What is told of a run that begins to wait.
+local function lacking(id)
+  local key, inputs = P .. 'run:' .. id, {}
+  for node in string.gmatch(redis.call('HGET', key, 'awaits') or '', 'input:(%S+)') do
+    if redis.call('HEXISTS', key, 'fed:input:' .. node) == 0 then inputs[#inputs + 1] = node end
+  end
+  return #inputs > 0 and {awaits = inputs} or nil
+end
+
+-- Where a run that waits stands among its like, if it waits since `place`: nobody looks after one that only people can
+-- help on, but that its time runs out.
+local FAR = '9007199254740991'
+local function rest_place(run, place)
+  local fetches, inputs = lacks(run.id)
+  if inputs > 0 and not run.paused then
+    redis.call('ZADD', P .. 'unfed', place, run.id)
+  else
+    redis.call('ZREM', P .. 'unfed', run.id)
+  end
+  return fetches > 0 and place or FAR
+end
+
+-- The ids of its files, those that came in the place of what was awaited.
+local function given(id)
+  local key, files = P .. 'run:' .. id, {}
+  local function add(text)
+    for one in string.gmatch(text, '%S+') do
+      local came = redis.call('HGET', key, 'fed:' .. one)
+      if came and came ~= one then add(came) else files[#files + 1] = one end
+    end
+  end
+  add(redis.call('HGET', key, 'files') or '')
+  return table.concat(files, ' ')
 end
 
 local function whole(id)
@@ -94,9 +139,25 @@ def read_run(row: Any) -> Run:
         run[name] = orjson.loads(fields.get(name.encode(), nothing))
     run["tries"] = tries_of(fields, run)
     states = run["nodes"] | {name.decode(): orjson.loads(text) for name, text in nodes.items()}
+    _give(run, fields)
     run["inputs"] = {name: [_fed(fields, id) for id in ids] for name, ids in run["inputs"].items()}
+    run["paused_at"] = fields[b"paused"].decode() if b"paused" in fields else None
+    if status == "waiting":
+        states |= {name: states[name] | {"status": "waiting"} for name in run.get("awaits", ())}
     run |= {"status": status, "attempt": int(fields[b"attempt"]), "nodes": _settled(status, states)}
     return Run.model_validate(run)
+
+
+def _give(run: dict[str, Any], fields: Mapping[bytes, bytes]) -> None:
+    """Put what came for announced inputs in its place; of what it `awaits` the rest is left."""
+    if not run.get("awaits"):
+        return
+    came = {name: fields.get(f"fed:input:{name}".encode()) for name in run["awaits"]}
+    run["awaits"] = [name for name, ids in came.items() if ids is None]
+    run["inputs"] |= {name: ids.decode().split() for name, ids in came.items() if ids is not None}
+    for name, text in fields.items():
+        if name.startswith(b"fetch:"):
+            run["fetches"][name.removeprefix(b"fetch:").decode()] = orjson.loads(text)
 
 
 def _fed(fields: Mapping[bytes, bytes], id: str) -> str:

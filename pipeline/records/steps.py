@@ -14,6 +14,7 @@ from pipeline.records.files import FILES_LUA
 from pipeline.records.history import LETTERS_LUA, LOST, TRIES_LUA
 from pipeline.records.queue import ENQUEUE_LUA, LINES_LUA, Slip
 from pipeline.records.shape import RUN_LUA
+from pipeline.records.waits import RESTING_LUA
 
 NODE_EVENTS = {
     "running": "node.started",
@@ -62,11 +63,12 @@ local function create(run)
   redis.call('HSET', key, 'text', run.text, 'project', run.project, 'flow', run.flow, 'status', run.status,
     'attempt', run.attempt, 'created', run.created, 'files', run.files, 'queue', run.queue, series.mark(run.status))
   if run.awaits ~= '' then redis.call('HSET', key, 'awaits', run.awaits) end
+  local place = run.status == 'waiting' and rest_place(run, run.created) or nil
   redis.call('ZADD', P .. 'runs:' .. run.project, run.created, run.id)
   redis.call('ZADD', P .. 'runs:' .. run.project .. ':flow:' .. run.flow, run.created, run.id)
-  index('ZADD', run, run.status)
+  index('ZADD', run, run.status, place)
   series.moved(run, nil, run.status)
-  tell('run.' .. run.status, run, run.at)
+  tell('run.' .. run.status, run, run.at, run.status == 'waiting' and lacking(run.id) or nil)
   -- The run is on record by now, so whatever ails the queue must not be told as a refusal.
   if not run.slip or pcall(enqueue, run.slip) then return 1 end
   return 0
@@ -76,38 +78,52 @@ end
 
 CREATE_LUA = CREATING_LUA + "return create(take_run())"
 
-FEED_LUA = (
+# What it had come to stays told, as it will be found again. One that was resumed meanwhile goes into the queue anew.
+REST_LUA = (
     RUN_LUA
-    + ENQUEUE_LUA
+    + LINES_LUA
+    + TRIES_LUA
+    + NODES_LUA
+    + RESTING_LUA
     + """
-local id, attempt, fetch, file, at, place, slip = take(), take(), take(), take(), take(), take(), take_slip()
-local run, key = turn(id, attempt, '', {waiting = true}), P .. 'run:' .. id
+local id, attempt, claim, at, place = take(), take(), take(), take(), take()
+local run = turn(id, attempt, claim, {running = true})
 if not run then return false end
-redis.call('HSET', key, 'fed:' .. fetch, file)
-if hungry(id) then return whole(id) end
-local files = {}
-for one in string.gmatch(redis.call('HGET', key, 'files') or '', '%S+') do
-  files[#files + 1] = redis.call('HGET', key, 'fed:' .. one) or one
+redis.call('HSET', P .. 'run:' .. id, 'rested', 1)
+merge(run, take_nodes(), at)
+end_try(run, at, '')
+if run.paused then
+  rest(run, at)
+else
+  drop_job(run)
+  move(run, 'queued', {}, place)
+  tell('run.queued', run, at)
 end
-move(run, 'queued', {'files', table.concat(files, ' ')}, place)
-tell('run.queued', run, at)
-pcall(enqueue, slip)
 return whole(id)
 """
 )
 
 START_LUA = (
     RUN_LUA
+    + LINES_LUA
     + TRIES_LUA
+    + RESTING_LUA
     + """
 local id, attempt, claim, at, worker, lost = take(), take(), take(), take(), take(), take()
 local run = turn(id, attempt, claim, {queued = true, running = true})
 if not run then return false end
+-- Its worker was lost before it could rest.
+if run.paused then
+  end_try(run, at, lost)
+  redis.call('DEL', P .. 'run:' .. id .. ':nodes')
+  rest(run, at)
+  return false
+end
 -- The same word a second time, because its answer was lost, begins nothing.
 if run.status ~= 'running' or run.worker ~= worker or run.begun ~= at then
   end_try(run, at, lost)
   redis.call('HSETNX', P .. 'run:' .. id, 'started_at', at)
-  redis.call('DEL', P .. 'run:' .. id .. ':nodes')
+  if redis.call('HDEL', P .. 'run:' .. id, 'rested') == 0 then redis.call('DEL', P .. 'run:' .. id .. ':nodes') end
   move(run, 'running', {'worker', worker, 'begun', at})
   tell('run.started', run, at)
 end
@@ -245,18 +261,21 @@ if text ~= '' then redis.call('HSET', key, 'text', text, 'files', files, 'awaits
 drop_letter(id, at, 'retried', '')
 end_try(run, redis.call('HGET', key, 'finished_at') or at, '')
 run.attempt = attempt
-redis.call('HDEL', key, 'outputs', 'facts', 'error', 'started_at', 'finished_at')
+redis.call('HDEL', key, 'outputs', 'facts', 'error', 'started_at', 'finished_at', 'rested')
 for _, file in ipairs(redis.call('SMEMBERS', key .. ':files')) do drop_file(file) end
 redis.call('DEL', key .. ':nodes', key .. ':files')
-move(run, hungry(id) and 'waiting' or 'queued', {}, place)
-tell('run.' .. run.status, run, at)
+local waits = hungry(id)
+if waits then move(run, 'waiting', {}, rest_place(run, place)) else move(run, 'queued', {}, place) end
+tell('run.' .. run.status, run, at, waits and lacking(id) or nil)
 return whole(id)
 """
 )
 
 RELEASE_LUA = (
     RUN_LUA
+    + LINES_LUA
     + TRIES_LUA
+    + RESTING_LUA
     + """
 local id, attempt, claim, at, place, problem = take(), take(), take(), take(), take(), take()
 local run = turn(id, attempt, claim, {running = true})
@@ -264,8 +283,12 @@ if not run then return false end
 end_try(run, at, problem)
 redis.call('HDEL', P .. 'run:' .. id, 'started_at')
 redis.call('DEL', P .. 'run:' .. id .. ':nodes')
-move(run, 'queued', {}, place)
-tell('run.queued', run, at)
+if run.paused then
+  rest(run, at)
+else
+  move(run, 'queued', {}, place)
+  tell('run.queued', run, at)
+end
 return whole(id)
 """
 )
@@ -289,9 +312,11 @@ def run_arguments(run: Run, slip: Slip | None) -> tuple[Argument, ...]:
 
 
 def given_arguments(run: Run) -> tuple[str, str, str]:
-    """What never changes of a run, the ids of its files, and those of its fetches."""
-    apart = {"tries", "status", "attempt", "started_at", "finished_at", "outputs", "facts", "error"}
-    return run.model_dump_json(exclude=apart), " ".join(run_files(run)), " ".join(run.fetches)
+    """What never changes of a run, the ids of its files, and what it waits for: fetches and announced inputs."""
+    apart = {"tries", "status", "attempt", "started_at", "finished_at", "outputs", "facts", "error", "paused_at"}
+    announced = [f"input:{name}" for name in run.awaits]
+    files, awaits = [*run_files(run), *announced], [*run.fetches, *announced]
+    return run.model_dump_json(exclude=apart), " ".join(files), " ".join(awaits)
 
 
 def run_files(run: Run) -> Sequence[str]:

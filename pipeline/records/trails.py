@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Sequence
 from typing import Any, NamedTuple
 
-from pipeline.events import FOLLOW_BATCH, PATIENCE, RecordClient, event_of, position
+from pipeline.events import FOLLOW_BATCH, NEWS, RecordClient, event_of, position
 from pipeline.model import Event
-from pipeline.records.base import Room
+from pipeline.records.base import Room, flat
+from pipeline.records.exchange import Exchange
 
 BYTES = "subject::bytes:"
 """Before the id of an upload: the last word on its bytes."""
@@ -24,6 +25,7 @@ BYTES_LUA = f"""
 local function told_bytes(id, name, value, seconds)
   redis.call('XADD', P .. '{BYTES}' .. id, 'MAXLEN', 1, '*', name, value)
   redis.call('EXPIRE', P .. '{BYTES}' .. id, seconds)
+  news(id)
 end
 """
 
@@ -35,6 +37,15 @@ if redis.call('EXISTS', P .. 'upload:' .. id) == 1 then told_bytes(id, 'offset',
 """
 )
 
+READ_LUA = f"""
+local bytes, seen, last, streams = take(), take(), take(), {{}}
+streams[1] = bytes ~= '' and redis.call('XRANGE', P .. '{BYTES}' .. bytes, '(' .. seen, '+') or {{}}
+for i = 1, tonumber(take()) do
+  streams[i + 1] = redis.call('XRANGE', P .. 'subject:' .. take(), '(' .. last, '+', 'COUNT', {FOLLOW_BATCH})
+end
+return streams
+"""
+
 
 class Bytes(NamedTuple):
     """How many bytes of an upload have come; None when it is gone and will never be a file."""
@@ -43,47 +54,47 @@ class Bytes(NamedTuple):
 
 
 class Trails(Room):
-    """The lines of uploads."""
+    """The lines of uploads and runs, all of them followed over one connection for the whole process."""
+
+    def __init__(self, client: RecordClient, prefix: str, event_cap: int) -> None:
+        super().__init__(client, prefix, event_cap)
+        self._exchange = Exchange(client, f"{prefix}{NEWS}")
 
     async def note(self, upload_id: str, offset: int) -> None:
         """Tell those who follow the upload how many bytes have come."""
         await self._call(NOTE_LUA, upload_id, offset)
 
     async def follow(
-        self, project: str, upload_id: str, run_id: str | None, after: str = "0", idle: float = 15
+        self, project: str, upload_id: str | None, run_id: str | None, after: str = "0", idle: float = 15
     ) -> AsyncGenerator[Event | Bytes | None, None]:
         """The last word on the bytes, every event of the file and its run after `after`, and all that is to come.
 
-        None when `idle` seconds pass. Waits on a connection of its own, given up when the generator is closed. Raises
-        `CursorInvalid` and, when the server goes away, `RecordsUnavailable`.
+        None when `idle` seconds pass. Raises `CursorInvalid` and, when the server goes away, `RecordsUnavailable`.
         """
-        bytes_key = f"{self._prefix}{BYTES}{upload_id}"
-        subjects = [self._key("subject", project, id) for id in (upload_id, run_id) if id]
+        subjects = [id for id in (upload_id, run_id) if id]
+        places = [(f"{project}:{id}",) for id in subjects]
         last, seen = position(after), "0-0"
-        client = RecordClient.beside(self._client, idle + PATIENCE)
-        try:
+        with self._exchange.heard(subjects) as ring:
             while True:
-                places: dict[Any, Any] = {bytes_key: seen, **dict.fromkeys(subjects, last)}
-                answer = await client.xread(places, count=FOLLOW_BATCH, block=max(1, int(idle * 1000)))
-                if not answer:
-                    yield None
-                    continue
-                batches = _by_stream(answer)
-                for entry in batches.pop(bytes_key, ()):
+                told, *streams = await self._call(READ_LUA, upload_id or "", seen, last, *flat(places))
+                for entry in map(_pairs, told):
                     seen = entry[0].decode()
                     yield _bytes(entry)
-                for entry in _in_order(list(batches.values())):
+                for entry in _in_order([list(map(_pairs, stream)) for stream in streams]):
                     last = entry[0].decode()
                     yield event_of(project, entry)
-        finally:
-            await client.aclose()
+                if not any(len(stream) == FOLLOW_BATCH for stream in streams) and not await ring.wait(idle):
+                    yield None
+
+    async def close(self) -> None:
+        """Follow nothing any more."""
+        await self._exchange.close()
 
 
-def _by_stream(answer: Any) -> dict[str, list[Any]]:
-    # RESP3 answers a map of lists of batches, RESP2 a list of pairs.
-    if isinstance(answer, dict):
-        return {key.decode(): [entry for batch in batches for entry in batch] for key, batches in answer.items()}
-    return {key.decode(): entries for key, entries in answer or ()}
+def _pairs(entry: Any) -> Any:
+    """An entry with its fields by name, as a script answers them one after the other."""
+    id, fields = entry
+    return id, dict(zip(fields[::2], fields[1::2], strict=True))
 
 
 def _in_order(streams: Sequence[list[Any]]) -> list[Any]:

@@ -9,6 +9,8 @@ from pipeline.uploads.opening import Opening
 from pipeline.uploads.parts import Parts
 from pipeline.uploads.progress import Progress
 from pipeline.uploads.ranging import Ranging
+from pipeline.uploads.segments import Segments
+from pipeline.uploads.slicing import Slicing
 from pipeline.uploads.tickets import Tickets
 from pipeline.uploads.verbs import Uploads
 from pipeline.uploads.vetting import Vetting
@@ -24,6 +26,8 @@ __all__ = [
     "Parts",
     "Progress",
     "Ranging",
+    "Segments",
+    "Slicing",
     "Tickets",
     "Uploads",
     "Vetting",

@@ -8,7 +8,7 @@ from typing import Protocol
 
 import structlog
 
-from pipeline.errors import FileInfected, SafelightError, UploadNotFound
+from pipeline.errors import ChecksumMismatch, FileInfected, SafelightError, UploadNotFound
 from pipeline.model import File, Grant, ImageFacts, Run, Upload, now
 from pipeline.records import Records
 from pipeline.records.queue import Slip
@@ -55,7 +55,8 @@ class Becoming:
     async def file(
         self, grant: Grant, upload: Upload, media_type: str, size: int, digest: str, look: Look | None = None
     ) -> File:
-        """The File that promoted bytes become; raises `QuotaExceeded` and what `Vetting.vet` and `look` do."""
+        """The File that promoted bytes become; raises `QuotaExceeded`, `ChecksumMismatch`, and as `look`."""
+        _check_digest(upload, digest)
         try:
             vetted = await self._vetting.vet(grant, upload, media_type, size, digest)
         except FileInfected as virus:
@@ -71,6 +72,7 @@ class Becoming:
         self, grant: Grant, upload: Upload, media_type: str, body: bytes, digest: str, look: Look | None = None
     ) -> File:
         """The same of an upload whose bytes are all in memory and in no storage yet."""
+        _check_digest(upload, digest)
         storage = self._storages[upload.storage]
         if self._vetting.is_read(grant, media_type):
             await storage.put_all([Content(upload.key, body, media_type)])
@@ -154,3 +156,10 @@ class Becoming:
             if not await self.is_file(file.id):  # a commit sent twice by the client library finds itself done
                 raise
             return True
+
+
+def _check_digest(upload: Upload, digest: str) -> None:
+    """Raise `ChecksumMismatch` when the bytes are not those that were declared."""
+    declared = upload.intake.sha256
+    if declared not in (None, digest):
+        raise ChecksumMismatch(algorithm="sha256", expected=declared, actual=digest)

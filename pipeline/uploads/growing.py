@@ -104,7 +104,7 @@ class Growing:
                 upload = await self._writing.get(grant, id)
                 return await self._completed(grant, upload) if settle else Grown(upload)
         except UploadNotFound:
-            return await self._ended(grant, id)
+            return await self.ended(grant, id)
 
     async def extend(self, grant: Grant, id: str, stretch: Stretch, chunks: AsyncIterable[bytes]) -> Grown:
         """Take a stretch in, and when it was the last, make all of it a File in the same turn.
@@ -205,7 +205,8 @@ class Growing:
 
     # After its end
 
-    async def _ended(self, grant: Grant, id: str) -> Grown:
+    async def ended(self, grant: Grant, id: str) -> Grown:
+        """An upload with marks as it came to its end; raises `UploadNotFound`, also once it has expired."""
         upload = await self._records.uploads.ended(id)
         (file,) = await self._records.files.get_many([id])
         if upload.project != grant.project.id or file is None:
@@ -216,7 +217,7 @@ class Growing:
 
     async def _repeated(self, grant: Grant, id: str, stretch: Stretch, chunks: AsyncIterable[bytes]) -> Grown:
         """A request that comes again because its answer was lost changes nothing."""
-        grown = await self._ended(grant, id)
+        grown = await self.ended(grant, id)
         if stretch.offset != grown.upload.offset:
             raise OffsetMismatch(expected=grown.upload.offset, given=stretch.offset)
         if stretch.size not in (None, grown.upload.offset):

@@ -8,8 +8,8 @@ from contextlib import suppress
 from datetime import datetime
 
 from pipeline.arrival import Arrival
-from pipeline.errors import RecordsUnavailable, UploadBusy, UploadNotFound
-from pipeline.model import File, Grant, Intake, Upload
+from pipeline.errors import RecordsUnavailable, SafelightError, UploadBusy, UploadNotFound
+from pipeline.model import File, Grant, Intake, Project, Upload
 from pipeline.records import Records
 from pipeline.staging import Staging
 from pipeline.storage.base import Storage
@@ -33,6 +33,7 @@ class Uploads:
     def __init__(
         self,
         *,
+        projects: Mapping[str, Project],
         records: Records,
         storages: Mapping[str, Storage],
         stagings: Mapping[str, Staging],
@@ -42,6 +43,7 @@ class Uploads:
         cleaning: Cleaning,
         writing: Writing,
     ) -> None:
+        self._projects = projects
         self._records = records
         self._storages = storages
         self._stagings = stagings
@@ -173,7 +175,7 @@ class Uploads:
     # What nobody came back for
 
     async def expire(self, id: str, before: datetime) -> bool:
-        """Forget an upload that should have ended by `before`; whether it was for us to do.
+        """Forget an upload that should have ended by `before`, or close it; whether it was for us to do.
 
         False when it is in use, or another worker was faster. Raises `StorageUnavailable`.
         """
@@ -182,11 +184,30 @@ class Uploads:
             async with self._holds.of(id, patience=0):
                 upload = await self._records.uploads.get(id)
                 if due := upload.expires_at <= before:
-                    await self._writing.forget(upload)
-                    await self._count(upload, "expired")
+                    outcome = "accepted" if await self._closed(upload) else "expired"
+                    if outcome == "expired":
+                        await self._writing.forget(upload)
+                    await self._count(upload, outcome)
                 return due
         except (UploadBusy, UploadNotFound):
             return False  # in use, or another worker was faster
+
+    async def _closed(self, upload: Upload) -> bool:
+        """Whether what has come of an upload is a file now, of one that closes by itself."""
+        project = self._projects.get(upload.project)
+        reached = await self._staging(upload).offset(upload) if project and upload.intake.closes else 0
+        if project is None or not reached:
+            return False
+        size = await self._records.uploads.declare(upload.id, reached)
+        intake = upload.intake.model_copy(update={"declared_size": size})
+        whole = upload.model_copy(update={"intake": intake, "offset": reached})
+        try:
+            await self._writing.become(Grant(project=project), whole)
+        except SafelightError as fault:
+            if fault.retryable:
+                raise
+            return False
+        return True
 
     def _storage(self, upload: Upload) -> Storage:
         return self._storages[upload.storage]

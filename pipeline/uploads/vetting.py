@@ -9,10 +9,12 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import cast
 
-from pipeline.errors import FileInfected, ScannerUnavailable
+from pipeline.breakers import Breakers
+from pipeline.errors import CircuitOpen, FileInfected, ScannerUnavailable
 from pipeline.imaging.header import facts_of, is_read, purified_svg
 from pipeline.imaging.sandbox import Sandbox
 from pipeline.model import Grant, ImageFacts, Upload
+from pipeline.records.breakers import Callee
 from pipeline.scanning import Scanner, Verdict
 from pipeline.settings import Settings
 from pipeline.storage.base import Storage
@@ -37,10 +39,13 @@ class Vetted:
 class Vetting:
     """Looks at what has arrived; `headers` is where strangers' bytes are read."""
 
-    def __init__(self, settings: Settings, storages: Mapping[str, Storage], headers: Sandbox) -> None:
+    def __init__(
+        self, settings: Settings, storages: Mapping[str, Storage], headers: Sandbox, breakers: Breakers
+    ) -> None:
         self._settings = settings
         self._storages = storages
         self._headers = headers
+        self._breakers = breakers
         self._scanner = Scanner.at(settings.scanner) if settings.scanner else None
         self._scans = asyncio.Semaphore(SCANS)
 
@@ -61,16 +66,20 @@ class Vetting:
             size, digest = await self._purify(upload, size, digest)
         return Vetted(size, digest, await self._measure(grant, upload, media_type))
 
-    async def scan(self, storage: Storage, key: str) -> Verdict:
+    async def scan(self, project: str, storage: Storage, key: str) -> Verdict:
         """What the virus scanner says of the bytes under a key; raises `ScannerUnavailable` or `ScanTooLarge`."""
         if self._scanner is None:
             raise ScannerUnavailable
+        callee = Callee("scan", project, self._scanner.place)
         content = cast(AsyncGenerator[bytes, None], storage.open(key))
-        async with self._scans, aclosing(content) as chunks:
-            return await self._scanner.scan(chunks)
+        try:
+            async with self._scans, aclosing(content) as chunks, self._breakers.over(callee):
+                return await self._scanner.scan(chunks)
+        except CircuitOpen as left_alone:  # who sends a file knows of no breakers
+            raise ScannerUnavailable(retry_after=left_alone.retry_after) from left_alone
 
     async def _scan(self, upload: Upload) -> None:
-        verdict = await self.scan(self._storage(upload), upload.key)
+        verdict = await self.scan(upload.project, self._storage(upload), upload.key)
         if verdict.signature is not None:
             raise FileInfected(name=upload.intake.name, signature=verdict.signature)
 

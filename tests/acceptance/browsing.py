@@ -5,8 +5,8 @@ from __future__ import annotations
 import fcntl
 import shutil
 import subprocess
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -29,16 +29,30 @@ def bundle(name: str) -> str:
     A folder of that name has packages of its own, of which others are too new or too old.
     """
     home = CLIENTS / name if (CLIENTS / name).is_dir() else CLIENTS
-    cache = CACHE / home.relative_to(CLIENTS)
-    cache.mkdir(parents=True, exist_ok=True)
-    with (cache / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        _install(home / "package.json", cache)
+    cache = packages(home)
+    with _alone(cache):
         source = cache / f"{name}.js"
         shutil.copyfile(home / f"{name}.js", source)  # beside its packages, where esbuild looks for them
         esbuild = cache / "node_modules" / ".bin" / "esbuild"
         command = (str(esbuild), str(source), "--bundle", "--format=iife", "--log-level=error")
         return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+
+
+def packages(home: Path) -> Path:
+    """A folder whose `node_modules` has all that the package.json of a folder of `clients` lists."""
+    cache = CACHE / home.relative_to(CLIENTS)
+    cache.mkdir(parents=True, exist_ok=True)
+    with _alone(cache):
+        _install(home / "package.json", cache)
+    return cache
+
+
+@contextmanager
+def _alone(cache: Path) -> Iterator[None]:
+    """Other processes test beside this one."""
+    with (cache / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _install(wanted: Path, cache: Path) -> None:

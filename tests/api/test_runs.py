@@ -48,7 +48,7 @@ async def test_run_of_a_sent_photo_ends_with_fetchable_outputs(house: House, wor
     run = await house.json("POST", RUNS + "?wait=60", 200, **form(params='{"quality": 55}', metadata='{"k": "v"}'))
     assert set(run) == {
         "id", "flow", "version", "status", "created_at", "started_at", "finished_at", "attempt", "inputs",
-        "fetches", "params", "nodes", "outputs", "facts", "error", "tries",
+        "fetches", "awaits", "paused_at", "params", "nodes", "outputs", "facts", "error", "tries",
     }  # fmt: skip
     assert (run["status"], run["flow"], run["attempt"], run["error"]) == ("completed", "tiny", 1, None)
     assert run["params"] == {"quality": 55}

@@ -14,6 +14,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 from redis.asyncio import Redis
 from structlog.testing import capture_logs
 
@@ -21,6 +22,7 @@ from pipeline.model import File, Webhook
 from pipeline.webhooks.dialects.native import Native
 from pipeline.webhooks.message import Message
 from tests.nodes.clamd import EICAR, INSTALLED, STREAM_LIMIT, installed, speaking
+from tests.records.test_breakers import Clock
 
 from .conftest import serving
 from .house import House, photo
@@ -258,3 +260,38 @@ async def test_what_the_scanner_would_not_take_is_refused_before_it_is_sent(alon
             yield bytes(100_000)
 
     await alone.problem("POST", "/v1/files", 413, "SCAN_TOO_LARGE", data=endless())
+
+
+async def test_a_scanner_that_stays_away_is_left_alone_for_a_while(alone: House, redis: Redis) -> None:
+    upload = await alone.json("POST", "/v1/uploads", 201, json={"size": 5, "name": "a.txt"})
+    path, octets = f"/v1/uploads/{upload['id']}", {"Content-Type": "application/octet-stream", "Upload-Offset": "0"}
+    await alone.json("PATCH", path, data=b"words", headers=octets)
+    for _ in range(5):
+        await alone.problem("POST", f"{path}/finish", 503, "SCANNER_UNAVAILABLE")
+    async with speaking(alone.data / "socket"):
+        async with alone.ask("POST", f"{path}/finish") as refused:
+            assert refused.status == 503 and 25 < int(refused.headers["Retry-After"]) <= 30
+            assert (await refused.json(content_type=None))["code"] == "SCANNER_UNAVAILABLE"
+        (breaker,) = (await alone.json("GET", "/v1/breakers"))["items"]
+        known = {"type": "scan", "place": f"unix://{alone.data}/socket/spoken.sock", "state": "open", "failures": 5}
+        assert known.items() <= breaker.items() and breaker["opened_at"] < breaker["retry_at"]
+        assert (await alone.json("GET", "/v1/breakers", key="trusting-key"))["items"] == []
+        await alone.problem("GET", "/v1/breakers", 401, "KEY_REQUIRED", key=None)
+        assert await measured(alone) == {("scan", "open"): 1.0} and "breaker.opened" in dict(await told(alone))
+        await Clock(redis, "scanning:").on(30)
+        file = await alone.json("POST", f"{path}/finish", 201)
+        assert file["size"] == 5 and await measured(alone) == {("scan", "half_open"): 1.0}
+        for _ in range(2):
+            await accepted(alone, "body", b"words", "a.txt")
+    assert await measured(alone) == {("scan", "closed"): 1.0} and "breaker.closed" in dict(await told(alone))
+
+
+async def measured(house: House) -> dict[tuple[str, str], float]:
+    """The gauge of breakers, but for the zeros; that one has opened is counted beside it."""
+    async with house.ask("GET", "/metrics", key=None) as answer:
+        families = {family.name: family for family in text_string_to_metric_families(await answer.text())}
+    (opened,) = [sample for sample in families["safelight_breaker_openings"].samples if sample.labels]
+    assert (opened.labels, opened.value) == ({"type": "scan"}, 1)
+    gauge = families["safelight_breakers"].samples
+    assert len(gauge) == 12
+    return {(sample.labels["type"], sample.labels["state"]): sample.value for sample in gauge if sample.value}

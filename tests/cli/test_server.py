@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -26,6 +27,14 @@ nodes:
   photo: {type: input}
   region: {type: crop, region: {left: 5000, top: 5000, width: 10, height: 10}}
   out: {type: save, path: "x.png"}
+"""
+
+SCANS = """\
+retry: {times: 1}
+nodes:
+  photo: {type: input}
+  clean: {type: scan, socket: /nowhere}
+  out: {type: save, from: photo, path: "x.png"}
 """
 
 
@@ -187,12 +196,27 @@ def test_runs_are_listed_shown_watched_and_retried(safelight: Shell, photos: Seq
     events = [json.loads(line)["type"] for line in safelight("runs", "watch", run["id"], "--json").stdout.splitlines()]
     assert events[0] == "run.queued" and events[-1] == "run.completed" and "node.completed" in events
     assert "already ended" in safelight("runs", "cancel", run["id"], check=2).stderr
+    assert "already ended" in safelight("runs", "pause", run["id"], check=2).stderr
     assert safelight.json("runs", "retry", run["id"])["attempt"] == 2
     assert "attempt 2" in safelight("runs", "watch", run["id"]).stdout
     (tmp_path / "broken.yaml").write_text(FAILS)
     failed = safelight.json("run", tmp_path / "broken.yaml", photos[0], check=1)
     safelight("runs", "watch", failed["id"], check=1)
     assert "There is no run" in safelight("runs", "show", "8c9a6f0e-0000-4000-8000-000000000000", check=2).stderr
+
+
+def test_a_run_that_waits_is_paused_and_resumed(safelight: Shell, up: Up) -> None:
+    body = b'{"inputs": {"photo": {"later": true}}}'
+    headers = {"Authorization": f"Bearer {up.key}", "Content-Type": "application/json"}
+    url = f"{up.address}/v1/flows/profile-picture/runs"
+    with urllib.request.urlopen(urllib.request.Request(url, body, headers)) as answer:
+        run = json.loads(answer.read())["id"]
+    assert "not paused" in safelight("runs", "resume", run, check=2).stderr
+    paused = safelight("runs", "pause", run).stdout
+    assert "waiting, attempt 1, paused at" in paused and "awaits photo" in paused
+    assert "awaits photo" in safelight("runs", "show", run).stdout
+    assert safelight.json("runs", "resume", run)["paused_at"] is None
+    assert safelight.json("runs", "cancel", run)["status"] == "cancelled"
 
 
 def test_files_are_listed_shown_and_removed(safelight: Shell, photos: Sequence[Path]) -> None:
@@ -225,13 +249,19 @@ def test_top_shows_what_goes_on(safelight: Shell, up_folder: Path, up: Up, tmp_p
     flow.write_text(FAILS)
     safelight("flows", "push", flow)
     failed = safelight.json("run", "top-fails", PHOTO, check=1)
+    flow = tmp_path / "top-scans.yaml"
+    flow.write_text(SCANS)
+    safelight("flows", "push", flow)
+    assert safelight.json("run", "top-scans", PHOTO, check=1)["error"]["code"] == "SCANNER_UNAVAILABLE"
     now = until(lambda: (found := safelight.json("top"))["workers"] and found)
     assert {queue["name"] for queue in now["queues"]} == {"interactive", "default", "bulk", "errands"}
     assert now["workers"][0]["pid"] == up.note["pids"]["worker-1"]
+    (breaker,) = now["breakers"]
+    assert (breaker["place"], breaker["state"], breaker["failures"]) == ("unix:///nowhere", "closed", 1)
     (row,) = [row for row in now["failures"] if row["flow"] == "top-fails"]
     assert (row["run"], row["count"], row["code"]) == (failed["id"], 1, failed["error"]["code"])
     piped = safelight("top").stdout
-    assert "top-fails" in piped and str(up.note["pids"]["worker-1"]) in piped
+    assert "top-fails" in piped and "unix:///nowhere" in piped and str(up.note["pids"]["worker-1"]) in piped
     code, shown = on_terminal(up_folder, "top", "--every", 0.1, "--times", 2)
     assert code == 0 and all(title in shown for title in ("queues", "workers", "running", "failures"))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,6 +13,7 @@ from typing import Any, TypeVar
 from PIL import Image
 
 from pipeline.artifacts import About, Made
+from pipeline.breakers import Breakers, place_of
 from pipeline.calls import Call, Reply
 from pipeline.graph.belongings import Belongings
 from pipeline.graph.execute import Outcome, execute
@@ -21,6 +23,7 @@ from pipeline.imaging.header import facts_of
 from pipeline.imaging.sandbox import Sandbox
 from pipeline.model import File, ImageFacts, NodeState, Output, new_id
 from pipeline.outbound import Outbound
+from pipeline.records.breakers import Callee
 from tests.nodes.studio import opened, outline_of
 
 FLOWS = Path("flows")
@@ -60,6 +63,7 @@ class Desk:
     outbound: Outbound | None = None
     private: bool = False
     """Whether private addresses may be called."""
+    breakers: Breakers | None = None
     secrets: dict[str, str] = field(default_factory=dict)
     about: About = field(default=About("flow", "run-1", {}, {}))
     face_model: Path | None = None
@@ -92,7 +96,11 @@ class Desk:
     async def send(self, call: Call) -> Reply:
         assert self.outbound is not None
         spoken = call.revealed(lambda text: reveal(text, self.secrets))
-        return await self.outbound.send(spoken, self.folder, private=self.private)
+        async with self.calling(call.by, place_of(call.url, spoken.url)):
+            return await self.outbound.send(spoken, self.folder, private=self.private)
+
+    def calling(self, type: str, place: str) -> AbstractAsyncContextManager[None]:
+        return self.breakers.over(Callee(type, "demo", place)) if self.breakers else nullcontext()
 
     def emit(self, node: str, state: NodeState) -> None:
         self.states[node] = state

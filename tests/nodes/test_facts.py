@@ -11,6 +11,7 @@ import math
 import struct
 import zlib
 from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager, nullcontext
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -647,12 +648,19 @@ async def daemon(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPa
         yield daemon
 
 
+class Alone:
+    """The tools of a scan whose daemon nobody else asks."""
+
+    def calling(self, type: str, place: str) -> AbstractAsyncContextManager[None]:
+        return nullcontext()
+
+
 async def scanned(content: bytes, folder: Path, **parameters: Any) -> Mapping[str, Any]:
     path = folder / "in.bin"
     path.write_bytes(content)
     file = Artifact("in", path, "in.bin", "application/octet-stream", len(content), "", None, None)
     node = Scan.model_validate({"type": "scan", **parameters})
-    made = await node.inquire(None, file)  # type: ignore[arg-type]
+    made = await node.inquire(Alone(), file)  # type: ignore[arg-type]
     assert json.loads(json.dumps(made)) == made
     return made
 

@@ -33,6 +33,7 @@ from pipeline.model import (
     new_id,
 )
 from pipeline.records import Records
+from pipeline.records.breakers import Callee, Rules
 from pipeline.records.deliveries import Outcome
 from pipeline.records.queue import Slip
 from pipeline.records.retention import EndedRun
@@ -96,6 +97,7 @@ WEBHOOK = Webhook(project="demo", url="https://example.com")
 DELIVERY = Delivery(
     id=new_id(), project="demo", webhook=WEBHOOK.id, url="https://x", event="1-1", type="t", subject="s"
 )
+CALLEE = Callee("http", "demo", "example.com")
 OUTCOME = Outcome("delivered", DeliveryTry(at=moment(0), ms=1))
 TICKS = Ticks(spec="0 3 * * * UTC", since=moment(0), taken=moment(0))
 PROBLEM = Problem(code="X", message="x")
@@ -189,6 +191,13 @@ VERBS: dict[str, Callable[[Records, EventLog, FlowRegistry], Awaitable[object]]]
     "fetches.fail": lambda r, e, f: r.fetches.fail(FETCH.id, "t", PROBLEM, moment(0), 60),
     "fetches.cancel": lambda r, e, f: r.fetches.cancel(FETCH.id, PROBLEM, moment(0), 60),
     "runs.feed": lambda r, e, f: r.runs.feed(RUN.id, 1, FETCH.id, FILE.id, moment(0), SLIP),
+    "runs.give": lambda r, e, f: r.runs.give(RUN.id, 1, "photo", [FILE.id], {}, moment(0), SLIP),
+    "runs.pause": lambda r, e, f: r.runs.pause(RUN.id, moment(0)),
+    "runs.resume": lambda r, e, f: r.runs.resume(RUN.id, moment(0)),
+    "runs.is_pausing": lambda r, e, f: r.runs.is_pausing(RUN.id),
+    "runs.rest": lambda r, e, f: r.runs.rest(RUN.id, 1, {}, moment(0)),
+    "runs.unfed": lambda r, e, f: r.runs.unfed(moment(0), 1),
+    "runs.starve": lambda r, e, f: r.runs.starve(RUN, moment(0), PROBLEM, moment(0)),
     "runs.create": lambda r, e, f: r.runs.create(RUN),
     "runs.get": lambda r, e, f: r.runs.get(RUN.id),
     "runs.list": lambda r, e, f: r.runs.list("demo"),
@@ -225,6 +234,10 @@ VERBS: dict[str, Callable[[Records, EventLog, FlowRegistry], Awaitable[object]]]
     "answers.renew": lambda r, e, f: r.answers.renew("demo", "k", "h"),
     "answers.keep": lambda r, e, f: r.answers.keep("demo", "k", "h", 200, {}, b""),
     "answers.release": lambda r, e, f: r.answers.release("demo", "k", "h"),
+    "breakers.ask": lambda r, e, f: r.breakers.ask(CALLEE, "m", Rules()),
+    "breakers.note": lambda r, e, f: r.breakers.note(CALLEE, "m", "", "failed", Rules()),
+    "breakers.list": lambda r, e, f: r.breakers.list(),
+    "breakers.forget": lambda r, e, f: r.breakers.forget(),
     "workers.beat": lambda r, e, f: r.workers.beat(a_beat("w"), 1),
     "workers.list": lambda r, e, f: r.workers.list(),
     "workers.leave": lambda r, e, f: r.workers.leave("w"),
@@ -306,7 +319,15 @@ def test_no_verb_is_left_out() -> None:
     rooms = {f"{name}.": room for name, room in vars(Records(Redis(), "")).items() if not name.startswith("_")}
     rooms |= {"": Records(Redis(), ""), "events.": EventLog(Redis(), ""), "flows.": FlowRegistry(Redis(), "")}
     verbs = {name + verb for name, room in rooms.items() for verb in vars(type(room)) if not verb.startswith("_")}
-    unbounded = {"flows.sync", "flows.watch", "events.close", "runs.under", "rates.check", "changes.follow"}
+    unbounded = {
+        "flows.sync",
+        "flows.watch",
+        "events.close",
+        "trails.close",
+        "runs.under",
+        "rates.check",
+        "changes.follow",
+    }
     assert verbs - set(VERBS) == unbounded
 
 
@@ -364,11 +385,15 @@ async def test_a_cancelled_verb_leaves_no_connection_out_of_step(server: Server,
 
 async def test_a_full_server_refuses_whole_steps(server: Server, own_redis: Redis) -> None:
     records, events = Records(own_redis, PREFIX), EventLog(own_redis, PREFIX)
-    upload, run, ended, waiting = an_upload(), a_run(), a_run(), a_run()
+    upload, run, ended, waiting, pausing, paused = an_upload(), a_run(), a_run(), a_run(), a_run(), a_run()
+    hungry = a_run(status="waiting", inputs={}, awaits=("photo",))
     await records.uploads.create(upload)
-    for each in (run, ended, waiting):
+    for each in (run, ended, waiting, pausing, paused, hungry):
         await records.runs.create(each)
-    await records.runs.start(run.id, 1, moment(1))
+    for each in (run, pausing):
+        await records.runs.start(each.id, 1, moment(1))
+    for each in (pausing, paused):
+        await records.runs.pause(each.id, moment(1))
     await records.runs.cancel(ended.id, moment(1))
     before = {key: await own_redis.dump(key) for key in await keys(own_redis)}
     await own_redis.config_set("maxmemory", 1)
@@ -387,8 +412,18 @@ async def test_a_full_server_refuses_whole_steps(server: Server, own_redis: Redi
         records.runs.fail(run.id, 1, PROBLEM, states("failed"), moment(2)),
         records.runs.cancel(run.id, moment(2)),
         records.runs.retry(ended.id, moment(2)),
+        records.runs.give(hungry.id, 1, "photo", [FILE.id], {}, moment(2), SLIP),
+        records.runs.starve(hungry, moment(9), PROBLEM, moment(2)),
+        records.runs.pause(run.id, moment(2)),
+        records.runs.pause(waiting.id, moment(2)),
+        records.runs.pause(hungry.id, moment(2)),
+        records.runs.rest(pausing.id, 1, states("completed"), moment(2)),
+        records.runs.release(pausing.id, 1, moment(2)),
+        records.runs.start(pausing.id, 1, moment(2)),
+        records.runs.resume(paused.id, moment(2)),
         records.answers.claim("demo", "k", "p", 60, "h"),
         records.workers.beat(a_beat("w"), 60),
+        records.breakers.note(CALLEE, "m", "", "failed", Rules()),
         events.append(Event(type="file.stored", project="demo", subject="x")),
         FlowRegistry(own_redis, PREFIX).put("a", FLOW),
     ]

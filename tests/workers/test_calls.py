@@ -7,10 +7,12 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from arq import Retry
 from redis.asyncio import Redis
 
 from pipeline.core import Core, open_core
 from pipeline.delivery import Order, Recipe
+from pipeline.errors import CircuitOpen
 from pipeline.model import Grant, Intake, Project, Run
 from pipeline.settings import Settings
 from tests.outside import Outside, fixed, listening
@@ -129,3 +131,63 @@ async def test_a_derivative_calls_only_by_flows_of_the_project(core: Core, outsi
     (made,) = await core.records.derivatives.of(photo.id)
     assert made.key == by_flow.key and made.image and (made.image.width, made.image.height) == (20, 10)
     assert [heard.headers["Authorization"] for heard in outside.heard] == [f"Bearer {SECRET}"]
+
+
+async def left_alone(core: Core) -> None:
+    for _ in range(core.settings.breaker_failures):
+        run, _ = await ran(core, "open")
+        assert run.error is not None and run.error.code == "CALL_FAILED"
+
+
+async def test_a_run_comes_back_no_earlier_than_who_it_calls_is_tried_again(
+    core: Core, outside: Outside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(outside.answers, "/caption", fixed(500))
+    await left_alone(core)
+    outside.heard[:] = []
+    grant = Grant(project=core.settings.projects["open"])
+    photo = await core.uploads.accept(grant, Intake(name="photo.png"), once(picture(64, 48)))
+    run = await core.runs.start(grant, "calls", {"photo": [photo.id]}, {}, {})
+    assert core.sandbox is not None
+    with pytest.raises(Retry) as later:
+        await Jobs(core, core.sandbox).run_flow({"job_try": 1}, run.id, 1)
+    least = core.settings.breaker_reset * 1000 - 2000  # what the runs before took
+    assert least < (later.value.defer_score or 0) <= least + 2000 + 3000
+    assert (await core.runs.get(grant, run.id)).status == "queued"
+    assert outside.heard == [], "nobody was called"
+    last, told = await ran(core, "open")
+    assert last.status == "failed" and last.error is not None
+    assert (last.error.code, last.error.node) == ("CIRCUIT_OPEN", "caption")
+    assert (await core.records.letters.get(last.id)).reason == "exhausted"
+    assert SECRET not in told
+
+
+async def test_another_project_is_not_kept_from_calling(
+    core: Core, outside: Outside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(outside.answers, "/caption", fixed(500))
+    await left_alone(core)
+    assert [(one.type, one.state) for one in await core.records.breakers.list("open")] == [("ask", "open")]
+    assert await core.records.breakers.list("strict") == []
+    run, _ = await ran(core, "strict")
+    assert run.error is not None and run.error.code == "ADDRESS_REFUSED"
+
+
+async def test_who_waits_for_a_derivative_is_told_at_once(
+    core: Core, outside: Outside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert core.sandbox is not None
+    monkeypatch.setitem(outside.answers, "/cut", fixed(500))
+    await core.flows.put("cut", CUT.format(url=outside.url))
+    grant = Grant(project=core.settings.projects["open"])
+    photo = await core.uploads.accept(grant, Intake(name="photo.png"), once(picture(64, 48)))
+    nodes = {"gone": {"type": "subflow", "from": "source", "flow": "cut"}, "out": {"type": "save", "from": "gone"}}
+    recipe = Recipe(photo, nodes)
+    order, worker = Order.of(recipe), Derivatives(core, core.sandbox, asyncio.Semaphore(1))
+    for _ in range(core.settings.breaker_failures):
+        await worker.derive({"job_try": 9}, order.model_dump(mode="json"))
+    outside.heard[:] = []
+    await worker.derive({"job_try": 1}, order.model_dump(mode="json"))  # is not put off
+    with pytest.raises(CircuitOpen) as told:
+        await core.delivering.derivative(recipe)
+    assert told.value.retry_after in (29, 30) and outside.heard == []

@@ -69,6 +69,7 @@ class Stand:
         flows: Any,
         resume: Any,
         checkpoint: Any,
+        halt: Any,
     ) -> Outcome:
         self.folder, self.given = tools.folder, (inputs, params, metadata, run_id)
         emit("photo", NodeState(type="input", status="completed", ms=1.0))

@@ -16,6 +16,7 @@ from pipeline.api.dialects.native import (
     tickets,
     upload_events,
     uploads,
+    waits,
     webhooks,
 )
 from pipeline.api.endpoint import Endpoint
@@ -32,6 +33,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *groups.ENDPOINTS,
     *flows.ENDPOINTS,
     *runs.ENDPOINTS,
+    *waits.ENDPOINTS,
     *letters.ENDPOINTS,
     *webhooks.ENDPOINTS,
     *control.ENDPOINTS,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 from aiohttp import web
 from pydantic import AwareDatetime, Field
@@ -15,6 +15,7 @@ from pipeline.api.endpoint import Call, Endpoint, answer
 from pipeline.errors import CursorInvalid, RequestInvalid
 from pipeline.jobs import ERRANDS
 from pipeline.model import QUEUES
+from pipeline.records.breakers import Breaker
 from pipeline.records.series import HOUR, KEPT_DAYS, MINUTE, Depth, Failure
 from pipeline.records.tallies import SHARES, Book, Columns, Durations, Tally
 
@@ -99,6 +100,20 @@ class FailureShape(Shape):
     run: str = Field(description="The last run that failed so.")
 
 
+class BreakerShape(Shape):
+    """Somebody outside whom nodes of one type called for the project, and who failed of late."""
+
+    type: str = Field(description="Type of the nodes that call: `http`, `ask`, `notify`, `scan`.")
+    place: str = Field(description="Host and port that is called, or the address of the scanner.")
+    state: Literal["closed", "open", "half_open"] = Field(
+        description="`closed`: it is called; `open`: it is not; `half_open`: some calls try whether it is back."
+    )
+    failures: int = Field(description="Those that count still; of one that is not closed, those that opened it.")
+    changed_at: datetime = Field(description="When it came to this state, or a try failed last.")
+    opened_at: datetime | None = Field(description="Since when it is not closed.")
+    retry_at: datetime | None = Field(description="When it is tried again, while it is open.")
+
+
 async def queues(call: Call) -> web.Response:
     series = call.core.records.series
     tally, seconds = await series.last(call.query(WindowQuery).window)
@@ -128,6 +143,15 @@ async def failures(call: Call) -> web.Response:
     asked = call.query(Paging)
     page = await call.core.records.series.failures(call.project, asked.cursor, asked.limit)
     return answer(Listing[FailureShape](items=tuple(map(_failure, page.items)), next=page.next))
+
+
+async def breakers(call: Call) -> web.Response:
+    rows = await call.core.records.breakers.list(call.project)
+    return answer(Listing[BreakerShape](items=tuple(map(_breaker, rows)), next=None))
+
+
+def _breaker(breaker: Breaker) -> BreakerShape:
+    return BreakerShape(**breaker.model_dump(exclude={"project"}))
 
 
 def _queue(depth: Depth, tally: Tally, seconds: float) -> QueueShape:
@@ -242,5 +266,13 @@ ENDPOINTS: Sequence[Endpoint] = (
         query=Paging,
         answers={200: Listing[FailureShape]},
         errors=(CursorInvalid,),
+    ),
+    Endpoint(
+        "GET",
+        "/v1/breakers",
+        "See which hosts and scanners that flows depend on fail, and which are left alone for a while.",
+        act=breakers,
+        tag="overview",
+        answers={200: Listing[BreakerShape]},
     ),
 )

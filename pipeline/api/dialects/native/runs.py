@@ -62,6 +62,7 @@ from pipeline.graph.flow import Flow
 from pipeline.model import ENDED, QUEUES, Event, File, Queue, Remote, Run, now
 
 LONGEST_WAIT = 60.0
+LATER = InputAsk(later=True)
 TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 FIELDS = ("params", "metadata", "queue")
 
@@ -76,6 +77,7 @@ class Order:
     flow: Flow
     received: Received
     inputs: dict[str, list[Given]] = field(default_factory=dict)
+    awaits: Sequence[str] = ()
     params: Mapping[str, Any] = field(default_factory=dict)
     metadata: Mapping[str, str] = field(default_factory=dict)
     version: str | None = None
@@ -99,7 +101,7 @@ async def start(call: Call) -> web.Response:
     async def create(order: Order) -> web.Response:
         run = await _created(call, order)
         call.metrics.runs.labels(flow.id, "started").inc()
-        return await _run_answer(call, run)
+        return await run_answer(call, run)
 
     made = await once(call, receive, create, digest=digest)
     return await _waited(call, made, wait) if made.status < 300 and wait else made
@@ -131,6 +133,7 @@ def _start(call: Call, order: Order) -> Coroutine[Any, Any, Run]:
         order.queue,
         id=call.request.get(MADE_AS),
         trace=_traceparent(call),
+        awaits=order.awaits,
     )
 
 
@@ -150,19 +153,19 @@ async def _counted(call: Call, flow: str, asked: Coroutine[Any, Any, T]) -> T:
 async def _waited(call: Call, made: web.Response, seconds: float) -> web.Response:
     """The answer once more when the run has ended or the time is up; a client that comes again waits again."""
     started = RunShape.model_validate_json(body_of(made))
-    waited = await _run_answer(call, await _ended(call, started.id, seconds))
+    waited = await run_answer(call, await ended(call, started.id, seconds))
     if "Idempotency-Replayed" in made.headers:
         waited.headers["Idempotency-Replayed"] = "true"
     return waited
 
 
-async def _ended(call: Call, run_id: str, seconds: float) -> Run:
+async def ended(call: Call, run_id: str, seconds: float) -> Run:
     """The run once it has ended, or as it stands when the time is up or the server stops."""
     run = await call.streams.wait(call.core.runs.wait(call.grant, run_id, min(seconds, LONGEST_WAIT)))
     return run or await call.core.runs.get(call.grant, run_id)
 
 
-async def _run_answer(call: Call, run: Run) -> web.Response:
+async def run_answer(call: Call, run: Run) -> web.Response:
     """200 when the run has ended, 202 while it goes on."""
     headers = {"Location": f"{call.base_url}/v1/runs/{run.id}"}
     return answer(await run_shape(call, run), 200 if run.status in ENDED else 202, headers)
@@ -176,26 +179,26 @@ async def _read_json(call: Call, order: Order) -> str:
     text = await call.body.whole(JSON_LIMIT)
     ask = parsed(RunAsk, text)
     order.params, order.metadata, order.version, order.queue = ask.params, ask.metadata, ask.version, ask.queue
-    order.inputs = {name: _files(name, given) for name, given in ask.inputs.items()}
+    order.awaits = [name for name, given in ask.inputs.items() if given == LATER]
+    order.inputs = {name: given_files(name, given) for name, given in ask.inputs.items() if name not in order.awaits}
     return digest_of(text)
 
 
-def _files(name: str, given: InputAsk | tuple[InputAsk, ...]) -> list[Given]:
+def given_files(name: str, given: InputAsk | tuple[InputAsk, ...]) -> list[Given]:
     return [_file(name, one) for one in (given if isinstance(given, tuple) else (given,))]
 
 
 def _file(name: str, given: InputAsk) -> Given:
-    if (given.url is None) == (given.file is None):
-        raise RequestInvalid(
-            reason=f'The input `{name[:64]}` is given as {{"file": "<id>"}} or {{"url": "https://..."}}.'
-        )
+    if (given.url is None) == (given.file is None) or given.later:
+        forms = '{"file": "<id>"}, {"url": "https://..."} or, when a run is started, {"later": true}'
+        raise RequestInvalid(reason=f"The input `{name[:64]}` is given as {forms}.")
     return Remote(url=given.url, name=given.name) if given.url is not None else given.file or ""
 
 
 async def _read_form(call: Call, order: Order) -> None:
     async for part in Form(call.request, call.body):
         if part.is_file or (part.name in order.flow.inputs and part.name not in FIELDS):
-            await _take_file(order, part)
+            await take_file(order, part)
         elif part.name == "params":
             order.params = parse_params(await part.text())
             order.flow.check_params(dict(order.params))
@@ -207,9 +210,12 @@ async def _read_form(call: Call, order: Order) -> None:
             raise RequestInvalid(reason=f"The field `{part.name[:64]}` is no file, and none of {', '.join(FIELDS)}.")
 
 
-async def _take_file(order: Order, part: Part) -> None:
-    """One file of the form; the flow's own limits hold while it streams."""
-    name, accept = _input_for(order, part), order.flow.accept
+async def take_file(order: Order, part: Part, name: str | None = None) -> None:
+    """One file of the form, for the input of this name or for the one it is meant for.
+
+    The flow's own limits hold while it streams.
+    """
+    name, accept = name or _input_for(order, part), order.flow.accept
     intake = part_intake(part, metadata=order.metadata).model_copy(
         update={"types": accept.types, "max_size": accept.max_size, "max_pixels": accept.max_pixels}
     )
@@ -244,7 +250,7 @@ async def listed(call: Call) -> web.Response:
 
 
 async def get(call: Call) -> web.Response:
-    run = await _ended(call, call.id(RunNotFound), call.query(WaitQuery).wait)
+    run = await ended(call, call.id(RunNotFound), call.query(WaitQuery).wait)
     return answer(await run_shape(call, run))
 
 
@@ -338,18 +344,8 @@ FORM_SCHEMA = {
     },
     "additionalProperties": BINARY,
 }
-STARTING = (
-    *SENDING,
-    BodyTypeUnsupported,
-    FileNotFound,
-    FlowNotFound,
-    FlowPaused,
-    InputMissing,
-    InputNotMany,
-    InputUnknown,
-    ParamsInvalid,
-    *URLS,
-)
+FEEDING = (*SENDING, BodyTypeUnsupported, FileNotFound, InputMissing, InputNotMany, InputUnknown, *URLS)
+STARTING = (*FEEDING, FlowNotFound, FlowPaused, ParamsInvalid)
 STREAM = Raw("text/event-stream", {"type": "string"})
 RESUME = {"Last-Event-ID": "Go on after this event."}
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Generic, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, RootModel, field_validator
 
 from pipeline.dialing import LONGEST_URL
 from pipeline.documents import Complaint
@@ -333,11 +333,16 @@ class NodeShape(Shape):
 
 
 class InputAsk(Ask):
-    """A file for an input: the id of one, or an address that it is fetched from first."""
+    """A file for an input: the id of one, an address that it is fetched from first, or the promise of one."""
 
     file: str | None = Field(default=None, max_length=64)
     url: str | None = Field(default=None, max_length=LONGEST_URL)
     name: str | None = Field(default=None, max_length=NAME_LENGTH, description="Of a URL; left out, as it is there.")
+    later: Literal[True] | None = Field(default=None, description="The run waits until the input is given its files.")
+
+
+class FeedAsk(RootModel[InputAsk | tuple[InputAsk, ...]]):
+    """The files of an input that a run waits for: one, or a list where the input takes many."""
 
 
 class RunAsk(Ask):
@@ -401,6 +406,10 @@ class RunShape(Shape):
     attempt: int = Field(description="Counts from 1.")
     inputs: Mapping[str, tuple[str, ...]] = Field(description="Input node to ids of files, or of fetches under way.")
     fetches: tuple[str, ...] = Field(description="Ids of the fetches that get its inputs.")
+    awaits: tuple[str, ...] = Field(description="Inputs that somebody is still to give their files.")
+    paused_at: datetime | None = Field(
+        description="When it was asked to pause; while it is `running` its step is being finished."
+    )
     params: Mapping[str, Any]
     nodes: Mapping[str, NodeState]
     outputs: tuple[OutputShape, ...]
