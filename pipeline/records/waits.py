@@ -14,7 +14,8 @@ local function go_on(run, at, place, slip)
   if run.paused or hungry(run.id) then
     -- What is fetched is looked after since it was begun, whatever came meanwhile.
     local index, stands = P .. 'statuses:waiting', rest_place(run, place)
-    if stands == FAR then redis.call('ZADD', index, FAR, run.id) else redis.call('ZADD', index, 'LT', stands, run.id) end
+    if stands == FAR then redis.call('ZADD', index, FAR, run.id)
+    else redis.call('ZADD', index, 'LT', stands, run.id) end
     return
   end
   move(run, 'queued', {'files', given(run.id)}, place)
