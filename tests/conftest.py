@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import time
@@ -24,6 +25,15 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 # second for each.
 plain = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
 structlog.configure(processors=[*structlog.get_config()["processors"][:-1], plain])
+
+
+@pytest.fixture(scope="session", autouse=True)
+async def nothing_goes_on() -> AsyncIterator[None]:
+    """Fails where anything that a test began outlives them all: what it logs is heard by whichever test is next."""
+    before = {asyncio.current_task(), *asyncio.all_tasks()}
+    yield
+    left = [str(task.get_coro()) for task in asyncio.all_tasks() - {asyncio.current_task()} - before]
+    assert left == []
 
 
 @contextmanager

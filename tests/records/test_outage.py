@@ -8,6 +8,7 @@ import signal
 import subprocess
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
@@ -335,23 +336,25 @@ async def test_every_verb_says_that_the_server_is_away_and_works_when_it_is_back
     server: Server, own_redis: Redis
 ) -> None:
     records, events, flows = Records(own_redis, PREFIX), EventLog(own_redis, PREFIX), FlowRegistry(own_redis, PREFIX)
-    await records.files.create(FILE)
-    server.stop()
-    for name, verb in VERBS.items():
-        with pytest.raises(RecordsUnavailable) as refused:
-            await verb(records, events, flows)
-        assert refused.value.retry_after == 2 and refused.value.__cause__ is not None, name
-    server.start()
-    while True:
-        try:
-            await records.check()
-            break
-        except RecordsUnavailable:
-            continue
-    assert await records.files.get(FILE.id) == FILE
-    async with events.ending(RUN.id):  # who listens dials again
-        pass
-    await events.close()
+    async with AsyncExitStack() as stack:  # who listens would dial for ever
+        stack.push_async_callback(events.close)
+        stack.push_async_callback(records.trails.close)
+        await records.files.create(FILE)
+        server.stop()
+        for name, verb in VERBS.items():
+            with pytest.raises(RecordsUnavailable) as refused:
+                await verb(records, events, flows)
+            assert refused.value.retry_after == 2 and refused.value.__cause__ is not None, name
+        server.start()
+        while True:
+            try:
+                await records.check()
+                break
+            except RecordsUnavailable:
+                continue
+        assert await records.files.get(FILE.id) == FILE
+        async with events.ending(RUN.id):  # who listens dials again
+            pass
 
 
 async def test_a_silent_server_is_away_too_and_leaves_no_connection_out_of_step(

@@ -135,7 +135,7 @@ async def _allowed(call: Call, project: Project, path: str) -> tuple[Grant, Mapp
 
 async def _whole(call: Call, grant: Grant, intake: Intake, said: Mapping[str, Any]) -> File:
     sized = intake.model_copy(update={"declared_size": call.request.content_length})
-    async with call.core.holds.of(_hold(grant, intake)):
+    async with call.core.shelving.places.turn(grant.project.id, intake.folder, intake.name):
         newer = await _newer(call, grant, sized)
         async with Received(call, "ittybit") as received:
             return await received.take(newer, call.body, look_of(tests_of(said.get("conditions"))))
@@ -147,10 +147,6 @@ async def _newer(call: Call, grant: Grant, intake: Intake) -> Intake:
     if old is None:
         return intake
     return intake.model_copy(update={"lineage": lineage_of(old), "version": old.version + 1})
-
-
-def _hold(grant: Grant, intake: Intake) -> str:
-    return f"path:{grant.project.id}:{intake.folder}/{intake.name}"
 
 
 async def _chunk(call: Call, grant: Grant, intake: Intake, said: Mapping[str, Any], path: str) -> web.Response:
@@ -172,7 +168,7 @@ def _name(call: Call, grant: Grant, path: str, span: Span) -> str:
 
 
 async def _joined(call: Call, grant: Grant, intake: Intake, said: Mapping[str, Any], name: str, span: Span) -> File:
-    async with call.core.holds.of(_hold(grant, intake)):
+    async with call.core.shelving.places.turn(grant.project.id, intake.folder, intake.name):
         newer = await _newer(call, grant, intake)
         look = look_of(tests_of(said.get("conditions")))
         file = await call.core.ranging.finish(grant, name, newer, span.total, span.place, look)

@@ -8,15 +8,13 @@ from typing import Any
 
 from pipeline.api.dialects.imagekit.delivery.backgrounds import BLACK
 from pipeline.api.dialects.imagekit.delivery.draft import MOST_PIXELS, Draft
-from pipeline.delivery import Recipe
+from pipeline.delivery import Recipe, accepted
 from pipeline.errors import ImageTooLarge, RequestInvalid
 from pipeline.imaging.picture import Outline
 from pipeline.model import File
 
 QUALITIES: Mapping[str, int] = {"jpeg": 80, "webp": 80, "avif": 55}
 """Where none is said; AVIF looks the same at less."""
-MOST_AVIF = 2_000_000
-"""Pixels up to which AVIF is chosen by itself, which takes ten times the CPU of WebP."""
 WRITTEN = frozenset({"jpeg", "png", "webp", "avif", "gif"})
 DRAWN = frozenset({"svg", "pdf"})
 """What has no pixels of its own."""
@@ -95,10 +93,5 @@ def _kept(own: str, end: Outline) -> str:
 
 
 def _best(end: Outline, own: str, accept: str) -> str:
-    if "image/avif" in accept and end.width * end.height <= MOST_AVIF:
-        return "avif"
-    if "image/webp" in accept:
-        return "webp"
-    if own == "png" or own == "gif":
-        return "png"
-    return "png" if end.alpha or own in DRAWN else "jpeg"
+    sharp = end.alpha or own in DRAWN or own in ("png", "gif")
+    return accepted(end, accept) or ("png" if sharp else "jpeg")
