@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from redis.asyncio import Redis
@@ -61,7 +60,6 @@ LOST: tuple[type[Any], ...] = (Unconnected, Unanswered, BusyLoadingError, OSErro
 """What a server that is away looks like; OSError is what connecting anew raises."""
 
 
-@dataclass(frozen=True)
 class Core:
     """Everything that stands on the settings, built once for a web or a worker process."""
 
@@ -101,6 +99,221 @@ class Core:
     sandbox: Sandbox | None
     """Children that decode and encode; None in a process that must not."""
 
+    def __init__(
+        self,
+        settings: Settings,
+        redis: Redis,
+        storages: Mapping[str, Storage],
+        headers: Sandbox,
+        sandbox: Sandbox | None,
+    ) -> None:
+        self.settings = settings
+        self.redis = redis
+        self.storages = storages
+        self.stagings = {name: staging_for(storage) for name, storage in storages.items()}
+        self.headers = headers
+        self.sandbox = sandbox
+        self._build_records()
+        self._build_outside()
+        self._build_runs()
+        self._build_files()
+        self._build_uploads()
+        self._build_ways()
+        self._build_webhooks()
+
+    def _build_records(self) -> None:
+        settings, prefix = self.settings, self.settings.key_prefix
+        self.records = Records(self.redis, prefix, settings.event_cap)
+        self.events = EventLog(self.redis, prefix, settings.event_cap)
+        self.flows = FlowRegistry(self.redis, prefix, settings.event_cap)
+        self.groups = Groups(self.records)
+        self.cleaning = Cleaning()
+        self._turns = Bell(RecordClient.over(self.redis), f"{prefix}holds")
+        self._drawn = Bell(RecordClient.over(self.redis), f"{prefix}drawn")
+        self.holds = Holds(self.records, self.cleaning, self._turns)
+        self._seals = Seals(settings.projects)
+
+    def _build_outside(self) -> None:
+        self.outbound = Outbound()
+        self.breakers = Breakers(self.settings, self.records)
+        self.fetching = Fetching(
+            settings=self.settings,
+            records=self.records,
+            events=self.events,
+            outbound=self.outbound,
+            judge=self._judged,
+            on_ended=self._fed,
+        )
+
+    def _build_runs(self) -> None:
+        settings, prefix = self.settings, self.settings.key_prefix
+        self._feeding = Feeding(
+            records=self.records,
+            flows=self.flows,
+            fetching=self.fetching,
+            projects=settings.projects,
+            prefix=prefix,
+        )
+        self.runs = Runs(
+            records=self.records,
+            events=self.events,
+            flows=self.flows,
+            feeding=self._feeding,
+            storages=self.storages,
+            prefix=prefix,
+            patience=settings.run_wait,
+        )
+        self._following = Following(self.runs, self.flows, prefix)
+        self._opening = Opening(settings, self.records, narrow=self._following.narrowed)
+
+    def _build_files(self) -> None:
+        settings, records = self.settings, self.records
+        self._vetting = Vetting(settings, self.storages, self.headers, self.breakers)
+        self._becoming = Becoming(
+            settings,
+            records,
+            self.storages,
+            self._vetting,
+            on_stored=self.runs.start_stored,
+            prepare=self._following.prepared,
+        )
+        self.files = Files(
+            settings=settings,
+            records=records,
+            storages=self.storages,
+            opening=self._opening,
+            holds=self.holds,
+            becoming=self._becoming,
+            vetting=self._vetting,
+            cleaning=self.cleaning,
+        )
+        folders, places = Folders(records, self.files), Places(records, self.files, self.holds)
+        self.shelving = Shelving(
+            folders=folders,
+            places=places,
+            hauling=Hauling(records, self.events, settings.key_prefix),
+            carrying=Carrying(records, self.files, folders, places),
+        )
+        self.delivering = Delivering(
+            settings=settings,
+            records=records,
+            storages=self.storages,
+            drawn=self._drawn,
+            prefix=settings.key_prefix,
+        )
+
+    def _build_uploads(self) -> None:
+        self._progress = Progress(self.records)
+        self._writing = Writing(
+            records=self.records,
+            storages=self.storages,
+            stagings=self.stagings,
+            opening=self._opening,
+            becoming=self._becoming,
+            cleaning=self.cleaning,
+            progress=self._progress,
+        )
+        self.uploads = Uploads(
+            projects=self.settings.projects,
+            records=self.records,
+            storages=self.storages,
+            stagings=self.stagings,
+            opening=self._opening,
+            holds=self.holds,
+            becoming=self._becoming,
+            cleaning=self.cleaning,
+            writing=self._writing,
+        )
+        self.sweeps = Sweeps(
+            settings=self.settings,
+            records=self.records,
+            storages=self.storages,
+            stagings=self.stagings,
+            uploads=self.uploads,
+            files=self.files,
+        )
+
+    def _build_ways(self) -> None:
+        """The ways in which the bytes of an upload come, other than as one body."""
+        settings, records, opening, holds = self.settings, self.records, self._opening, self.holds
+        folder, lasts = settings.data_dir / "tmp", settings.upload_expiry
+        self.growing = growing = Growing(
+            records=records,
+            storages=self.storages,
+            opening=opening,
+            holds=holds,
+            uploads=self.uploads,
+            writing=self._writing,
+            folder=folder,
+        )
+        self.ranging = Ranging(
+            records=records,
+            opening=opening,
+            holds=holds,
+            uploads=self.uploads,
+            growing=growing,
+            cleaning=self.cleaning,
+            lasts=lasts,
+        )
+        self.slicing = Slicing(
+            records=records,
+            opening=opening,
+            holds=holds,
+            uploads=self.uploads,
+            growing=growing,
+            folder=folder,
+            lasts=lasts,
+        )
+        self.segments = Segments(
+            records=records,
+            holds=holds,
+            uploads=self.uploads,
+            growing=growing,
+            cleaning=self.cleaning,
+            lasts=lasts,
+        )
+        self.parts = Parts(
+            settings=settings,
+            records=records,
+            stagings=self.stagings,
+            opening=opening,
+            holds=holds,
+            uploads=self.uploads,
+            seals=self._seals,
+            progress=self._progress,
+        )
+        self.tickets = Tickets(records, self._seals, self.cleaning)
+
+    def _build_webhooks(self) -> None:
+        targets = Targets(self.settings, self.records, self.flows)
+        self.webhooks = Webhooks(
+            settings=self.settings,
+            records=self.records,
+            targets=targets,
+            dispatching=Dispatching(self.settings, self.records, targets),
+            sending=Sending(self.settings, self.records, self.outbound, targets),
+        )
+
+    # A fetch is judged and told by rooms that stand on fetching themselves.
+
+    async def _judged(self, grant: Grant, intake: Intake) -> Intake:
+        return await self._opening.judged(grant, intake)
+
+    async def _fed(self, fetch: Fetch) -> None:
+        await self._feeding.feed(fetch)
+
+    def closings(self) -> Sequence[Callable[[], Awaitable[None]]]:
+        """What puts each room down, to be called in this order."""
+        return [
+            self._progress.close,
+            self._drawn.close,
+            self._turns.close,
+            self.cleaning.close,
+            self.outbound.close,
+            self.events.close,
+            self.records.trails.close,
+        ]
+
 
 @contextlib.asynccontextmanager
 async def open_core(
@@ -122,7 +335,10 @@ async def open_core(
         readers = settings.header_children if header_children is None else header_children
         headers = _sandbox(settings, readers, load_header_readers, stack)
         sandbox = _sandbox(settings, sandbox_children, warm, stack) if sandbox_children else None
-        yield await _build(settings, redis, storages, headers, sandbox, stack)
+        core = Core(settings, redis, storages, headers, sandbox)
+        for close in reversed(core.closings()):
+            stack.push_async_callback(close)
+        yield core
 
 
 def _redis(url: str) -> Redis:
@@ -152,175 +368,3 @@ def _sandbox(
     sandbox = Sandbox(children, settings.sandbox_memory, warm, **recycling)
     stack.push_async_callback(sandbox.close)
     return sandbox
-
-
-async def _build(
-    settings: Settings,
-    redis: Redis,
-    storages: Mapping[str, Storage],
-    headers: Sandbox,
-    sandbox: Sandbox | None,
-    stack: contextlib.AsyncExitStack,
-) -> Core:
-    prefix = settings.key_prefix
-    records = Records(redis, prefix, settings.event_cap)
-    stack.push_async_callback(records.trails.close)
-    events = EventLog(redis, prefix, settings.event_cap)
-    stack.push_async_callback(events.close)
-    flows = FlowRegistry(redis, prefix, settings.event_cap)
-    stagings = {name: staging_for(storage) for name, storage in storages.items()}
-    outbound = Outbound()
-    stack.push_async_callback(outbound.close)
-
-    async def judged(grant: Grant, intake: Intake) -> Intake:
-        return await opening.judged(grant, intake)
-
-    async def fed(fetch: Fetch) -> None:
-        await feeding.feed(fetch)
-
-    fetching = Fetching(
-        settings=settings, records=records, events=events, outbound=outbound, judge=judged, on_ended=fed
-    )
-    feeding = Feeding(records=records, flows=flows, fetching=fetching, projects=settings.projects, prefix=prefix)
-    runs = Runs(
-        records=records,
-        events=events,
-        flows=flows,
-        feeding=feeding,
-        storages=storages,
-        prefix=prefix,
-        patience=settings.run_wait,
-    )
-    cleaning = Cleaning()
-    stack.push_async_callback(cleaning.close)
-    turns = Bell(RecordClient.over(redis), f"{prefix}holds")
-    stack.push_async_callback(turns.close)
-    drawn = Bell(RecordClient.over(redis), f"{prefix}drawn")
-    stack.push_async_callback(drawn.close)
-    progress = Progress(records)
-    stack.push_async_callback(progress.close)
-    following = Following(runs, flows, prefix)
-    holds, opening = Holds(records, cleaning, turns), Opening(settings, records, narrow=following.narrowed)
-    breakers = Breakers(settings, records)
-    vetting = Vetting(settings, storages, headers, breakers)
-    becoming = Becoming(settings, records, storages, vetting, on_stored=runs.start_stored, prepare=following.prepared)
-    files = Files(
-        settings=settings,
-        records=records,
-        storages=storages,
-        opening=opening,
-        holds=holds,
-        becoming=becoming,
-        vetting=vetting,
-        cleaning=cleaning,
-    )
-    folders, places = Folders(records, files), Places(records, files, holds)
-    writing = Writing(
-        records=records,
-        storages=storages,
-        stagings=stagings,
-        opening=opening,
-        becoming=becoming,
-        cleaning=cleaning,
-        progress=progress,
-    )
-    uploads = Uploads(
-        projects=settings.projects,
-        records=records,
-        storages=storages,
-        stagings=stagings,
-        opening=opening,
-        holds=holds,
-        becoming=becoming,
-        cleaning=cleaning,
-        writing=writing,
-    )
-    growing = Growing(
-        records=records,
-        storages=storages,
-        opening=opening,
-        holds=holds,
-        uploads=uploads,
-        writing=writing,
-        folder=settings.data_dir / "tmp",
-    )
-    seals = Seals(settings.projects)
-    targets = Targets(settings, records, flows)
-    webhooks = Webhooks(
-        settings=settings,
-        records=records,
-        targets=targets,
-        dispatching=Dispatching(settings, records, targets),
-        sending=Sending(settings, records, outbound, targets),
-    )
-    parts = Parts(
-        settings=settings,
-        records=records,
-        stagings=stagings,
-        opening=opening,
-        holds=holds,
-        uploads=uploads,
-        seals=seals,
-        progress=progress,
-    )
-    sweeps = Sweeps(
-        settings=settings, records=records, storages=storages, stagings=stagings, uploads=uploads, files=files
-    )
-    return Core(
-        settings=settings,
-        redis=redis,
-        records=records,
-        events=events,
-        storages=storages,
-        stagings=stagings,
-        flows=flows,
-        uploads=uploads,
-        fetching=fetching,
-        growing=growing,
-        ranging=Ranging(
-            records=records,
-            opening=opening,
-            holds=holds,
-            uploads=uploads,
-            growing=growing,
-            cleaning=cleaning,
-            lasts=settings.upload_expiry,
-        ),
-        slicing=Slicing(
-            records=records,
-            opening=opening,
-            holds=holds,
-            uploads=uploads,
-            growing=growing,
-            folder=settings.data_dir / "tmp",
-            lasts=settings.upload_expiry,
-        ),
-        segments=Segments(
-            records=records,
-            holds=holds,
-            uploads=uploads,
-            growing=growing,
-            cleaning=cleaning,
-            lasts=settings.upload_expiry,
-        ),
-        parts=parts,
-        tickets=Tickets(records, seals, cleaning),
-        files=files,
-        shelving=Shelving(
-            folders=folders,
-            places=places,
-            hauling=Hauling(records, events, prefix),
-            carrying=Carrying(records, files, folders, places),
-        ),
-        holds=holds,
-        groups=Groups(records),
-        runs=runs,
-        sweeps=sweeps,
-        webhooks=webhooks,
-        delivering=Delivering(settings=settings, records=records, storages=storages, drawn=drawn, prefix=prefix),
-        cleaning=cleaning,
-        outbound=outbound,
-        breakers=breakers,
-        headers=headers,
-        sandbox=sandbox,
-    )

@@ -10,9 +10,14 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import copy
 from pathlib import Path
 
 import aiohttp
+from aiohttp import web
+
+from pipeline.api.app import create_app
+from pipeline.api.server import Runner
 
 from .house import CONFIG, TINY, House
 
@@ -118,16 +123,10 @@ async def test_stopping_server_ends_streams_and_lets_requests_end(
 
 
 async def test_addresses_are_those_of_the_setting(house: House) -> None:
-    settings = house.core.settings.model_copy(update={"public_url": "https://img.example/safelight"})
-    from dataclasses import replace
-
-    from pipeline.api.app import create_app
-    from pipeline.api.server import Runner
-
-    runner = Runner(create_app(replace(house.core, settings=settings)))
+    core = copy(house.core)
+    core.settings = house.core.settings.model_copy(update={"public_url": "https://img.example/safelight"})
+    runner = Runner(create_app(core))
     await runner.setup()
-    from aiohttp import web
-
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
     file = await house.json("POST", f"http://127.0.0.1:{site.port}/v1/files", 201, data=b"text")
