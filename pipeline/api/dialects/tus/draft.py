@@ -7,7 +7,8 @@ structured (RFC 9651), and a field with another type of value counts as not sent
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
 from typing import Any
 
 from aiohttp import web
@@ -90,10 +91,21 @@ async def create(call: Call) -> web.Response:
     claimed = {"name": name or told.name, "declared_type": told.declared_type or declared}
     upload = await call.core.growing.begin(call.grant, told.model_copy(update=claimed))
     place = {"Location": location(call, upload.id), "Upload-Limit": _limits(call, upload)}
-    await call.body.inform("104 Upload Resumption Supported", place | {"Upload-Draft-Interop-Version": INTEROP})
     stretch = Stretch(0, call.request.content_length if call.request.body_exists else 0, last=last)
-    grown = await counted(call, call.core.growing.extend(call.grant, upload.id, stretch, call.body))
+    async with aclosing(_informed(call, place)) as body:
+        grown = await counted(call, call.core.growing.extend(call.grant, upload.id, stretch, body))
     return _answer(call, grown, place)
+
+
+async def _informed(call: Call, place: Mapping[str, str]) -> AsyncGenerator[bytes, None]:
+    """The body, of which nothing is read before the client knows the place.
+
+    It is told in this request's turn: whoever asked for the offset before that would not end this request, and hear of
+    an offset that still moves.
+    """
+    await call.body.inform("104 Upload Resumption Supported", {**place, "Upload-Draft-Interop-Version": INTEROP})
+    async for chunk in call.body:
+        yield chunk
 
 
 async def ask(call: Call) -> web.Response:
