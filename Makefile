@@ -17,8 +17,8 @@ setup: .venv/installed
 up: setup
 	$(BIN)/safelight up
 
-# One process for each core, with servers of its own; a file stays in one process, and files that share servers follow
-# each other.
+# One process more than there are cores, each with servers of its own; what shares a server stays in one process
+# (tests/shares.py).
 test: setup lint
 	$(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 

@@ -15,18 +15,20 @@ from redis.exceptions import TimeoutError as Unanswered
 
 from pipeline.breakers import Breakers
 from pipeline.delivery import Delivering
-from pipeline.events import Bell, EventLog, RecordClient
+from pipeline.events import EventLog, news_of
 from pipeline.feeding import Feeding
 from pipeline.files import Files
 from pipeline.flows import FlowRegistry
 from pipeline.following import Following
 from pipeline.groups import Groups
+from pipeline.hearing import Bell
 from pipeline.imaging.header import warm as load_header_readers
 from pipeline.imaging.sandbox import Sandbox
 from pipeline.model import Fetch, Grant, Intake
 from pipeline.outbound import Outbound
 from pipeline.records import Records
 from pipeline.runs import Runs
+from pipeline.scripting import RecordClient
 from pipeline.settings import Settings
 from pipeline.shelving import Carrying, Folders, Hauling, Places, Shelving
 from pipeline.signing import Seals
@@ -123,8 +125,9 @@ class Core:
 
     def _build_records(self) -> None:
         settings, prefix = self.settings, self.settings.key_prefix
-        self.records = Records(self.redis, prefix, settings.event_cap)
-        self.events = EventLog(self.redis, prefix, settings.event_cap)
+        news = news_of(RecordClient.over(self.redis), prefix)
+        self.records = Records(self.redis, prefix, settings.event_cap, news)
+        self.events = EventLog(self.redis, prefix, settings.event_cap, news)
         self.flows = FlowRegistry(self.redis, prefix, settings.event_cap)
         self.groups = Groups(self.records)
         self.cleaning = Cleaning()
@@ -187,7 +190,7 @@ class Core:
             vetting=self._vetting,
             cleaning=self.cleaning,
         )
-        folders, places = Folders(records, self.files), Places(records, self.files, self.holds)
+        folders, places = Folders(records), Places(records, self.files, self.holds)
         self.shelving = Shelving(
             folders=folders,
             places=places,

@@ -599,6 +599,10 @@ class VideoUnreadable(SafelightError):
     code, status, sentence = "VIDEO_UNREADABLE", 422, "The video cannot be read: {reason}."
 
 
+class VideoUnavailable(SafelightError):
+    code, status, sentence = "VIDEO_UNAVAILABLE", 422, "Videos are not worked on here: {reason}."
+
+
 class VideoTooLarge(SafelightError):
     code, status, sentence = "VIDEO_TOO_LARGE", 422, "The video is too large: {reason}."
 

@@ -1,39 +1,31 @@
 """The event log: facts in the past tense, kept in Redis streams, read from any point on and followed live.
 
 Each project has one stream and each subject its own; an event has the same id in both, so either can continue the
-other. Who waits only for the end of a run does not read along but is rung up. Everything that speaks to the record
-server goes through `RecordClient`, which is why a server that is away looks the same from every verb.
+other. Nobody waits at the server: whoever follows is told over the one line of his process that there is something to
+read, and reads it when he is ready for it. Who waits only for the end of a run does not read along but is rung up.
 """
 
 from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from contextlib import asynccontextmanager, suppress
-from functools import cached_property
-from typing import Any, Self
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
 
 import orjson
-import structlog
-from redis.asyncio import ConnectionPool, Redis
-from redis.exceptions import RedisError, ResponseError
+from redis.asyncio import Redis
+from redis.exceptions import ResponseError
 
-from pipeline.acts import ended
-from pipeline.errors import CursorInvalid, RecordsUnavailable
-from pipeline.model import HOOK_EVENTS, Event
-from pipeline.scripting import AWAY, RETRY_AFTER, Line, Script, is_away
+from pipeline.errors import CursorInvalid
+from pipeline.hearing import Bell, Exchange, Ring
+from pipeline.model import HOOK_EVENTS, STEP_EVENTS, Event
+from pipeline.scripting import RecordClient, Script
 
-PATIENCE = 5.0
 EVENT_CAP = 100_000
 SUBJECT_CAP = 1000
 SUBJECT_DAYS = 7
 FOLLOW_BATCH = 200
-LOOK_AGAIN = 10.0
-"""Seconds after which one who waits for an end looks for himself; a line can be dead without either side knowing."""
-REDIAL = 1.0
-"""Seconds between two tries to listen again."""
-
 _POSITION = re.compile(r"^(\d{1,20})(?:-(\d{1,20}))?$", re.ASCII)
 
 OUTGOING = "events::outgoing"
@@ -42,7 +34,7 @@ OUTGOING_CAP = 1_000_000
 """Events that wait there at most, should no worker live for long."""
 
 NEWS = "news:"
-"""Before a subject: the channel on which it is said that something is to be read of it."""
+"""Before a subject, or a project after a colon: the channel on which it is said that something is to be read of it."""
 
 EMIT_LUA = """
 local taken = 0
@@ -59,11 +51,18 @@ local function announce(id, type, project, subject, at, facts, noun)
     'subject', subject, 'at', at, 'facts', facts, 'noun', noun or '')
 end
 
--- Whoever follows this subject has something to read.
-local function news(subject) redis.call('PUBLISH', P .. NEWS .. subject, '') end
+local called = {}
+
+-- Whoever follows this has something to read. Once is enough: nobody can look before the step is done.
+local function news(name)
+  if not called[name] then redis.call('PUBLISH', P .. NEWS .. name, '') end
+  called[name] = true
+end
 
 -- Whether a webhook made over the API may want what happens in this project.
-local function listens(project) return redis.call('EXISTS', P .. 'webhooks:' .. project) == 1 end
+local function listens(project, type)
+  return redis.call('EXISTS', P .. 'webhooks:' .. project .. (STEPS[type] and ':steps' or '')) == 1
+end
 
 -- The `noun` is what the event is about, where its record goes with the same step. One that is `unheard` is named to
 -- nobody by the settings nor by what it is about.
@@ -73,12 +72,13 @@ local function emit(type, project, subject, at, facts, noun, unheard)
     'type', type, 'subject', subject, 'at', at, 'facts', facts)
   redis.call('XADD', own, 'MAXLEN', '~', SUBJECT_CAP, id,
     'type', type, 'subject', subject, 'at', at, 'facts', facts)
-  if not lasting[own] then
-    redis.call('EXPIRE', own, SUBJECT_SECONDS)
-    news(subject)  -- once is enough: nobody can look before the step is done
-  end
+  if not lasting[own] then redis.call('EXPIRE', own, SUBJECT_SECONDS) end
   lasting[own] = true
-  if TOLD[type] and (not unheard or listens(project)) then announce(id, type, project, subject, at, facts, noun) end
+  news(subject)
+  news(':' .. project)
+  if TOLD[type] and (not unheard or listens(project, type)) then
+    announce(id, type, project, subject, at, facts, noun)
+  end
   return id
 end
 
@@ -87,45 +87,6 @@ local function ring(id) redis.call('PUBLISH', P .. 'ended', id) end
 """
 
 APPEND_LUA = "return emit(take(), take(), take(), take(), take())"
-
-
-log = structlog.stdlib.get_logger(__name__)
-
-
-class RecordClient(Redis):
-    """A Redis client to which a server that is away, full, read-only or silent for too long is `RecordsUnavailable`."""
-
-    patience: float = PATIENCE
-
-    @classmethod
-    def over(cls, redis: Redis) -> Self:
-        """A client on the connections of `redis`."""
-        return cls(connection_pool=redis.connection_pool)
-
-    @classmethod
-    def beside(cls, redis: Redis, patience: float) -> Self:
-        """A client of the same server, with connections of its own, that waits up to `patience` seconds; close it."""
-        pool = redis.connection_pool
-        settings = pool.connection_kwargs | {"socket_timeout": None}
-        client = cls(connection_pool=ConnectionPool(connection_class=pool.connection_class, **settings))
-        client.auto_close_connection_pool = True
-        client.patience = patience
-        return client
-
-    async def execute_command(self, *args: Any, **options: Any) -> Any:
-        execute: Callable[..., Awaitable[Any]] = super().execute_command
-        try:
-            async with asyncio.timeout(self.patience):
-                return await execute(*args, **options)
-        except (*AWAY, ResponseError) as cause:
-            if is_away(cause):
-                raise RecordsUnavailable(retry_after=RETRY_AFTER) from cause
-            raise
-
-    @cached_property
-    def line(self) -> Line:
-        """The way of its scripts."""
-        return Line(self, self.patience)
 
 
 def script(client: RecordClient, prefix: str, cap: int, body: str) -> Script:
@@ -138,7 +99,8 @@ def script(client: RecordClient, prefix: str, cap: int, body: str) -> Script:
         "OUTGOING": lua_text(OUTGOING),
         "OUTGOING_CAP": OUTGOING_CAP,
         "NEWS": lua_text(NEWS),
-        "TOLD": "{" + ", ".join(f"[{lua_text(type)}] = true" for type in HOOK_EVENTS) + "}",
+        "TOLD": _lua_set(HOOK_EVENTS),
+        "STEPS": _lua_set(STEP_EVENTS),
     }
     head = "".join(f"local {name} = {value}\n" for name, value in constants.items())
     return Script(client.line, head + EMIT_LUA + body)
@@ -147,6 +109,10 @@ def script(client: RecordClient, prefix: str, cap: int, body: str) -> Script:
 def lua_text(text: str) -> str:
     """`text` as a literal of Lua."""
     return '"' + re.sub(r"[^\w:./-]", lambda found: _escaped(found[0]), text, flags=re.ASCII) + '"'
+
+
+def _lua_set(texts: Iterable[str]) -> str:
+    return "{" + ", ".join(f"[{lua_text(text)}] = true" for text in texts) + "}"
 
 
 def _escaped(character: str) -> str:
@@ -158,14 +124,22 @@ def facts_text(facts: Mapping[str, Any]) -> bytes:
     return orjson.dumps(facts, default=str)
 
 
+def news_of(client: RecordClient, prefix: str) -> Exchange:
+    """The line over which a process hears that there is something to read."""
+    return Exchange(client, f"{prefix}{NEWS}")
+
+
 class EventLog:
     """What happened, in order, for one project or one subject."""
 
-    def __init__(self, redis: Redis, prefix: str, cap: int = EVENT_CAP) -> None:
+    def __init__(self, redis: Redis, prefix: str, cap: int = EVENT_CAP, news: Exchange | None = None) -> None:
         self._prefix = prefix
         self._client = RecordClient.over(redis)
+        self._news = news or news_of(self._client, prefix)
+        self._reads: dict[tuple[str, str], asyncio.Task[Sequence[Event]]] = {}
         self._append = script(self._client, prefix, cap, APPEND_LUA)
         self._bell = Bell(self._client, f"{prefix}ended")
+        self._halts = Bell(self._client, f"{prefix}pausing")
 
     async def append(self, event: Event) -> Event:
         """Log `event` and return it with the id it got."""
@@ -179,7 +153,7 @@ class EventLog:
     ) -> list[Event]:
         """At most `limit` events after `from_id`, or from the start; raises `CursorInvalid`."""
         start = f"({position(from_id)}" if from_id else "-"
-        entries = await self._client.xrange(self._stream(project, subject), min=start, count=limit)
+        entries = await self._asked("XRANGE", self._stream(project, subject), start, "+", limit)
         return [event_of(project, entry) for entry in entries]
 
     async def recent(self, project: str, before_id: str | None = None, limit: int = 100) -> list[Event]:
@@ -188,7 +162,7 @@ class EventLog:
         Raises `CursorInvalid`.
         """
         end = f"({position(before_id)}" if before_id else "+"
-        entries = await self._client.xrevrange(self._stream(project, None), max=end, count=limit)
+        entries = await self._asked("XREVRANGE", self._stream(project, None), end, "-", limit)
         return [event_of(project, entry) for entry in entries]
 
     async def follow(
@@ -196,24 +170,18 @@ class EventLog:
     ) -> AsyncGenerator[Event | None, None]:
         """Every event after `from_id` ("0": from the start, None: from now) and to come; None when `idle` seconds pass.
 
-        Waits on a connection of its own, given up when the generator is closed. Raises `CursorInvalid` and, when the
-        server goes away, `RecordsUnavailable`: following again from the last id seen misses and repeats nothing.
+        Any number of them share one connection. Nothing is read ahead of who takes it. Raises `CursorInvalid` and, when
+        the server goes away, `RecordsUnavailable`: following again from the last id seen misses and repeats nothing.
         """
-        stream = self._stream(project, subject)
-        last = position(from_id) if from_id else await self._newest(stream)
-        client = RecordClient.beside(self._client, idle + PATIENCE)
-        try:
+        last = position(from_id) if from_id else await self._newest(project, subject)
+        with self._news.heard([f":{project}" if subject is None else subject]) as ring:
             while True:
-                answer = await client.xread({stream: last}, count=FOLLOW_BATCH, block=max(1, int(idle * 1000)))
-                if not answer:
-                    yield None
-                    continue
-                for entry in _entries(answer):
-                    event = event_of(project, entry)
+                events = await self._next(project, subject, last)
+                for event in events:
                     last = event.id
                     yield event
-        finally:
-            await client.aclose()
+                if len(events) < FOLLOW_BATCH and not await ring.wait(idle):
+                    yield None
 
     @asynccontextmanager
     async def ending(self, run_id: str) -> AsyncIterator[Ring]:
@@ -224,115 +192,50 @@ class EventLog:
         async with self._bell.heard(run_id) as ring:
             yield ring
 
-    async def close(self) -> None:
-        """Hear of no more ends."""
-        await self._bell.close()
+    @asynccontextmanager
+    async def pausing(self, run_id: str) -> AsyncIterator[Ring]:
+        """Hear when this run is asked to pause, from now on; one that was asked before must be looked for inside.
 
-    async def _newest(self, stream: str) -> str:
-        entries = await self._client.xrevrange(stream, count=1)
+        Nobody is asked for it once the line stands. Raises `RecordsUnavailable` when the server is away.
+        """
+        async with self._halts.heard(run_id) as ring:
+            yield ring
+
+    async def close(self) -> None:
+        """Hear of no more ends, and of nobody who is to pause, and follow nothing any more."""
+        await self._bell.close()
+        await self._news.close()
+        await self._halts.close()
+
+    async def _next(self, project: str, subject: str | None, last: str) -> Sequence[Event]:
+        """Some of what follows `last`; those who want the same when the same news come read it once, together."""
+        place = self._stream(project, subject), last
+        reading = self._reads.get(place)
+        if reading is None:
+            reading = self._reads[place] = asyncio.create_task(self._reading(project, place))
+            reading.add_done_callback(_looked_at)
+        return await asyncio.shield(reading)
+
+    async def _reading(self, project: str, place: tuple[str, str]) -> Sequence[Event]:
+        del self._reads[place]  # who comes from now on may know of more than this will find
+        entries = await self._asked("XRANGE", place[0], f"({place[1]}", "+", FOLLOW_BATCH)
+        return [event_of(project, entry) for entry in entries]
+
+    async def _newest(self, project: str, subject: str | None) -> str:
+        entries = await self._asked("XREVRANGE", self._stream(project, subject), "+", "-", 1)
         return entries[0][0].decode() if entries else "0-0"
+
+    async def _asked(self, command: str, stream: str, start: str, end: str, limit: int) -> list[Any]:
+        """Entries of a stream; what many ask for at about the same time goes over one connection."""
+        found = await self._client.line.call(command, stream, start, end, "COUNT", limit)
+        if isinstance(found, ResponseError):
+            raise found
+        return list(found)
 
     def _stream(self, project: str, subject: str | None) -> str:
         if subject is None:
             return f"{self._prefix}events:{project}"
         return f"{self._prefix}subject:{project}:{subject}"
-
-
-class Ring:
-    """What one waits on for something to be called out: it may ring for nothing, but that always makes it ring."""
-
-    def __init__(self) -> None:
-        self._rung = asyncio.Event()
-
-    def ring(self) -> None:
-        self._rung.set()
-
-    async def wait(self, seconds: float | None = None) -> bool:
-        """Return when it is time to look, at the latest after `seconds`, or `LOOK_AGAIN`; whether it has rung."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(LOOK_AGAIN if seconds is None else seconds):
-                await self._rung.wait()
-        rung = self._rung.is_set()
-        self._rung.clear()
-        return rung
-
-
-class Bell:
-    """What is called out on one channel, heard over one connection for everybody in this process who waits for it."""
-
-    def __init__(self, client: RecordClient, channel: str) -> None:
-        self._client = client
-        self._channel = channel
-        self._rings: dict[str, set[Ring]] = {}
-        self._listening: asyncio.Task[None] | None = None
-        self._standing: asyncio.Future[Exception | None]
-
-    @asynccontextmanager
-    async def heard(self, name: str) -> AsyncIterator[Ring]:
-        """A ring that rings when `name` is called out; raises `RecordsUnavailable`."""
-        ring = Ring()
-        self._rings.setdefault(name, set()).add(ring)
-        try:
-            await self._stand()
-            yield ring
-        finally:
-            self._rings[name].discard(ring)
-            if not self._rings[name]:
-                del self._rings[name]
-
-    async def close(self) -> None:
-        if self._listening is not None:
-            await ended([self._listening])
-
-    async def _stand(self) -> None:
-        """Return once the line stands."""
-        if self._listening is None:
-            self._standing = asyncio.get_running_loop().create_future()
-            self._listening = asyncio.create_task(self._listen())
-        line = self._standing
-        if not line.done():
-            await asyncio.wait([line], timeout=self._client.patience)
-        fault = line.result() if line.done() else TimeoutError()
-        if fault is not None:
-            raise RecordsUnavailable(retry_after=RETRY_AFTER) from fault
-
-    async def _listen(self) -> None:
-        while True:
-            client = RecordClient.beside(self._client, self._client.patience)
-            try:
-                async with client.pubsub() as line:
-                    await line.subscribe(self._channel)
-                    async for message in line.listen():
-                        self._hear(message)
-            except (RedisError, OSError) as fault:
-                self._lost(fault)
-            finally:
-                await client.aclose()
-            await asyncio.sleep(REDIAL)
-
-    def _hear(self, message: Mapping[str, Any]) -> None:
-        if message["type"] == "message":
-            self._ring(self._rings.get(message["data"].decode(), ()))
-        elif message["type"] == "subscribe":
-            # Said again after every reconnection, before which something may have been missed.
-            if not self._standing.done():
-                self._standing.set_result(None)
-            self._ring_all()
-
-    def _lost(self, fault: Exception) -> None:
-        log.warning("bell_lost", reason=str(fault) or type(fault).__name__)
-        if not self._standing.done():
-            self._standing.set_result(fault)
-        self._standing = asyncio.get_running_loop().create_future()
-        self._ring_all()
-
-    def _ring_all(self) -> None:
-        for rings in self._rings.values():
-            self._ring(rings)
-
-    def _ring(self, rings: Iterable[Ring]) -> None:
-        for ring in rings:
-            ring.ring()
 
 
 def position(text: str) -> str:
@@ -344,17 +247,20 @@ def position(text: str) -> str:
     return f"{parts[0]}-{parts[1]}"
 
 
-def _entries(answer: Any) -> list[Any]:
-    # RESP3 answers a map of lists of batches, RESP2 a list of pairs; there is always exactly one stream.
-    if isinstance(answer, dict):
-        return [entry for batch in next(iter(answer.values())) for entry in batch]
-    entries: list[Any] = answer[0][1]
-    return entries
+def _looked_at(reading: asyncio.Task[Any]) -> None:
+    """Whatever it has met: all who asked for it may be gone."""
+    if not reading.cancelled():
+        reading.exception()
+
+
+def fields_of(entry: Any) -> dict[bytes, bytes]:
+    """The fields of a stream's entry by name, which the server answers one after the other."""
+    return dict(zip(entry[1][::2], entry[1][1::2], strict=True))
 
 
 def event_of(project: str, entry: Any) -> Event:
     """An entry of a project's stream as the event it is."""
-    entry_id, fields = entry
+    entry_id, fields = entry[0], fields_of(entry)
     return Event(
         id=entry_id.decode(),
         type=fields[b"type"].decode(),

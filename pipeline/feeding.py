@@ -80,7 +80,7 @@ class Feeding:
         """Look after a run that waits for long: its fetches may not have begun, or have ended without a word."""
         if run.project not in self._projects:
             return
-        grant, flow = Grant(project=self._projects[run.project]), await self._flows.get(run.flow, run.version)
+        grant, flow = Grant(project=self._projects[run.project]), await self._flows.of(run)
         await self.begin(grant, flow, run)
         for id in awaited(run):
             await self.feed(await self._records.fetches.get(id))
@@ -102,7 +102,7 @@ class Feeding:
         """The file that came, if one did; raises what the flow refuses it for."""
         if fetch.file is None:
             return None
-        flow = await self._flows.get(run.flow, run.version)
+        flow = await self._flows.of(run)
         file = await self._records.files.get(fetch.file)
         flow.accept.check(file)
         return file.id

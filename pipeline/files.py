@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 
 from pipeline.editing import edited
 from pipeline.errors import FileNotFound, RequestInvalid, SafelightError, StorageKeyNotFound, UploadBusy
@@ -22,6 +23,7 @@ from pipeline.settings import Settings
 from pipeline.storage.base import Storage
 from pipeline.stored import delete_bytes, describe
 from pipeline.uploads import Becoming, Cleaning, Holds, Opening, Vetting
+from pipeline.uploads.becoming import starts_of
 
 BATCH = 100
 """Files of one batch."""
@@ -95,11 +97,15 @@ class Files:
 
     async def keep(self, grant: Grant, id: str) -> File:
         """Store a file for good; a second time changes nothing. Raises `FileNotFound`."""
-        at = now()
-        file = await self._changed(grant, id, lambda: self._records.files.store(id, at))
+        at, starts = now(), partial(starts_of, grant.project)
+        file = await self._changed(grant, id, lambda: self._records.files.store(id, at, starts))
         if file.stored_at == at:
             await self._becoming.announce(grant, file)
         return file
+
+    async def catch_up(self) -> int:
+        """Start what is to start for files whose storing ended with a process; returns how many there were."""
+        return await self._becoming.catch_up()
 
     async def unkeep(self, grant: Grant, id: str) -> File:
         """Let a file expire after `unstored_expiry`; one that is not stored expires when it did anyway."""

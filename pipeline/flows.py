@@ -20,11 +20,12 @@ from watchfiles import awatch
 
 from pipeline.documents import Complaint
 from pipeline.errors import FlowInvalid, FlowNotFound, FlowVersionNotFound, RecordsUnavailable
-from pipeline.events import EVENT_CAP, RecordClient
+from pipeline.events import EVENT_CAP
 from pipeline.graph.belongings import LACKING, Belongings
 from pipeline.graph.flow import Flow, load_flow
-from pipeline.model import FlowPointer, FlowVersion, Page, now
+from pipeline.model import FlowPointer, FlowVersion, Page, Run, StandingOrder, now
 from pipeline.records.base import EPOCH, Room, decode_cursor, paged, score
+from pipeline.scripting import RecordClient
 
 PARSED_FLOWS = 256
 """How many parsed flows a process keeps."""
@@ -143,6 +144,18 @@ class FlowRegistry(Room):
             kept = await self.version(flow_id, wanted)
             found = load_flow(flow_id, kept.text)
         self._remember(flow_id, wanted, found)
+        return found
+
+    async def of(self, carrier: Run | StandingOrder) -> Flow:
+        """The flow of a run or an order, also of one that carries it and of which nothing is in the registry.
+
+        Raises `FlowNotFound` or `FlowVersionNotFound`.
+        """
+        if carrier.graph is None:
+            return await self.get(carrier.flow, carrier.version)
+        known = self._parsed.get((carrier.flow, carrier.version))
+        found = known or load_flow(carrier.flow, carrier.graph)
+        self._remember(carrier.flow, carrier.version, found)
         return found
 
     async def version(self, flow_id: str, version: str | None = None) -> FlowVersion:

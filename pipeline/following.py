@@ -74,6 +74,7 @@ class Following:
             params=follow.params,
             metadata=follow.metadata,
             hook=follow.hook,
+            heard=grant.project.names_steps(follow.hook),
             nodes={id: NodeState(type=node.type) for id, node in flow.nodes.items()},
         )
 

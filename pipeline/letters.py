@@ -40,6 +40,10 @@ class DeadLetters:
         """The project's dead letters, newest first, of one flow or error code if given; raises `CursorInvalid`."""
         return await self._letters.list(grant.project.id, cursor, limit, flow, code)
 
+    async def failing(self, grant: Grant) -> Sequence[Run]:
+        """The project's runs that failed and are tried again, a thousand at most; what has not ended is no letter."""
+        return [run for run in await self._letters.failing(grant.project.id) if run.status in ("queued", "running")]
+
     async def retry(self, grant: Grant, run_id: str) -> Run:
         """Run it again as its next attempt, which ends the letter; raises `LetterNotFound`."""
         await self.get(grant, run_id)

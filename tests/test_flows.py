@@ -36,8 +36,10 @@ def flows(redis: Redis) -> FlowRegistry:
 
 
 @pytest.fixture
-def log(redis: Redis) -> EventLog:
-    return EventLog(redis, "test:")
+async def log(redis: Redis) -> AsyncIterator[EventLog]:
+    log = EventLog(redis, "test:")
+    yield log
+    await log.close()
 
 
 async def told(log: EventLog) -> list[tuple[str, str, str | None]]:

@@ -19,6 +19,7 @@ ONLY_IN = {
     "redis": [
         "pipeline/records/",
         "pipeline/events.py",
+        "pipeline/hearing.py",
         "pipeline/scripting.py",
         "pipeline/flows.py",
         "pipeline/core.py",
@@ -53,6 +54,20 @@ def test_a_library_is_imported_only_where_it_belongs(name: str) -> None:
         for path in SOURCES
         if any(found == name or found.startswith(f"{name}.") for found in imports(path))
         and not any(str(path.relative_to(ROOT)).startswith(room) for room in ONLY_IN[name])
+    ]
+    assert trespassers == []
+
+
+def test_no_dialect_stands_on_another_vendors() -> None:
+    room = ROOT / "pipeline/api/dialects"
+    vendors = {path.stem for path in room.iterdir() if path.stem.isalpha()} - {"native"}
+    assert len(vendors) == 6
+    trespassers = [
+        f"{path.relative_to(room)}: {found}"
+        for path in room.glob("*/**/*.py")
+        for found in imports(path)
+        for vendor in vendors - {path.relative_to(room).parts[0]}
+        if f"{found}.".startswith(f"pipeline.api.dialects.{vendor}.")
     ]
     assert trespassers == []
 

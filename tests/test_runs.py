@@ -31,9 +31,11 @@ from pipeline.errors import (
     RunNotFound,
     TypeNotAllowed,
 )
+from pipeline.files import Copying
 from pipeline.model import File, Grant, ImageFacts, Intake, Output, Problem, Project, Run, new_id, now
 from pipeline.runs import run_folder
 from pipeline.settings import Settings
+from pipeline.uploads import Becoming, becoming
 
 FLOW = """
 accept: {types: [image/*], max_size: 1MB, max_pixels: 1MP}
@@ -295,6 +297,34 @@ async def test_every_stored_file_starts_the_projects_flows(core: Core, grant: Gr
     assert sorted((run.flow, *next(iter(run.inputs.values()))) for run in runs) == sorted(
         [("pair", text.id), ("pair", shown.id), ("small", shown.id)]
     )
+
+
+async def test_what_a_lost_process_did_not_start_is_made_up_for_once(
+    core: Core, grant: Grant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An upload, a copy and a file that is kept, each left by its process between the record and the flows."""
+    owner = Grant(project=Project(id="demo", on_upload=("pair",), auto_store=False))
+    monkeypatch.setitem(core.settings.projects, "demo", owner.project)
+    source = await core.uploads.accept(owner, Intake(), once(b"source"))
+
+    async def lost(becoming: Becoming, grant: Grant, file: File, **more: Any) -> None:
+        """The process ends here."""
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Becoming, "announce", lost)
+        files = [await core.uploads.accept(owner, Intake(store=True), once(b"sent"))]
+        files.append(await core.files.copy(owner, source.id, Copying(store=True)))
+        files.append(await core.files.keep(owner, source.id))
+    assert await core.files.catch_up() == 0  # whoever stored them may still come to it
+    assert not (await core.runs.list(grant)).items
+    monkeypatch.setattr(becoming, "STRANDED_AFTER", timedelta(seconds=-5))
+    assert await asyncio.gather(core.files.catch_up(), core.files.catch_up()) == [3, 3]  # two workers at once
+    started = [run.inputs["base"] for run in (await core.runs.list(grant)).items]
+    assert sorted(started) == sorted((file.id,) for file in files)
+    told = await core.uploads.accept(owner, Intake(store=True), once(b"told"))
+    assert await core.files.catch_up() == 0  # its flow was started by whoever stored it
+    await core.files.delete(owner, told.id)
+    assert len((await core.runs.list(grant)).items) == 4
 
 
 async def test_without_redis_a_start_is_refused(grant: Grant, tmp_path: Any) -> None:

@@ -16,6 +16,7 @@ import structlog
 from pipeline.artifacts import Artifact, Kept
 from pipeline.core import Core
 from pipeline.errors import SafelightError
+from pipeline.graph.course import INSIDE
 from pipeline.model import Checkpoint, File, KeptFile, Run
 from pipeline.records.runs import Runs
 from pipeline.records.steps import run_files
@@ -56,7 +57,9 @@ class Checkpoints:
         return Kept(files, checkpoint.found)
 
     def note(self, node: str, kept: Kept) -> None:
-        """Hear what a node came to."""
+        """Hear what a node came to; what came before that inside of it is of no use any more, unless it is stored."""
+        stored, inside = self._found or {}, f"{node}{INSIDE}"
+        self._noted = {one: known for one, known in self._noted.items() if one in stored or not one.startswith(inside)}
         self._noted[node] = kept
 
     async def keep(self) -> None:
@@ -128,7 +131,7 @@ class Checkpoints:
     async def _put_file(self, node: str, artifact: Artifact) -> KeptFile:
         run = self._run
         storage = self._core.settings.projects[run.project].storage
-        key = f"{run.project}/runs/{run.id}/{ROOM}/{node}-{artifact.sha256}"
+        key = f"{run.project}/runs/{run.id}/{ROOM}/{_room(node)}-{artifact.sha256}"
         await self._core.storages[storage].put(key, _chunks(artifact.path), artifact.size, artifact.mime)
         return KeptFile(
             storage=storage,
@@ -142,6 +145,11 @@ class Checkpoints:
             origin=artifact.origin.id if artifact.origin else None,
             encoded=artifact.encoded,
         )
+
+
+def _room(step: str) -> str:
+    """What stands before the digest in the name of a file of this step; those of equal bytes may share one."""
+    return step.partition(INSIDE)[0]
 
 
 async def _chunks(path: Path) -> AsyncIterator[bytes]:

@@ -20,7 +20,6 @@ from pipeline.artifacts import About, Made
 from pipeline.calls import Call, Reply
 from pipeline.core import Core
 from pipeline.delivery import SOURCE, Order, ahead
-from pipeline.delivery.faults import FINAL, PASSING, POISON, spelt
 from pipeline.delivery.recipe import FLOW
 from pipeline.errors import (
     CircuitOpen,
@@ -39,6 +38,7 @@ from pipeline.graph.flow import Flow, made_flow
 from pipeline.imaging.sandbox import Sandbox
 from pipeline.model import Derivative, File, NodeState, Output, Project, new_id
 from pipeline.records.queue import Death
+from pipeline.retold import spelt
 from pipeline.stored import copy_to
 from workers.jobs import CRASH_TRIES, chunks
 from workers.seats import Seat
@@ -48,6 +48,10 @@ TRIES = 3
 """Tries of one whose fault may pass; somebody waits, so they come quickly."""
 PAUSE, AWAY = 0.3, 2.0
 """Seconds before it is tried again, and when the records were away."""
+FINAL, PASSING = 60.0, 3.0
+"""Seconds for which a fault is remembered: one that comes again whenever it is tried, and one that may not."""
+POISON = 600.0
+"""Seconds for which it is remembered that workers died over it."""
 
 T = TypeVar("T")
 
@@ -91,8 +95,8 @@ class Derivatives:
 
     async def give_up(self, told: Mapping[str, Any], deaths: Sequence[Death]) -> None:
         """Tell those who wait that workers died over it."""
-        fault = spelt(DerivativePoisoned(times=len(deaths)))
-        await self._core.records.derivatives.fail(told["key"], fault, POISON)
+        error = DerivativePoisoned(times=len(deaths))
+        await self._core.records.derivatives.fail(told["key"], spelt(error), POISON, error.message)
 
     async def give_up_ahead(self, told: Mapping[str, Any], telling: Mapping[str, Any], deaths: Sequence[Death]) -> None:
         """The same, and log it."""
@@ -129,7 +133,8 @@ class Derivatives:
             raise Retry(defer=PAUSE * tries) from error
         log.info("derivative_failed", code=error.code, node=error.node, reason=error.message)
         passing = error.retryable or isinstance(error, Internal | StorageKeyNotFound)
-        await self._core.records.derivatives.fail(order.key, spelt(error), PASSING if passing else FINAL)
+        seconds = PASSING if passing else FINAL
+        await self._core.records.derivatives.fail(order.key, spelt(error), seconds, error.message)
 
 
 class Attempt:

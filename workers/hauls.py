@@ -20,6 +20,7 @@ from pipeline.errors import HaulGivenUp, HaulNotFound, Internal, ProjectUnknown,
 from pipeline.model import Grant, Haul, Problem, Reached, new_id, now
 from pipeline.records.queue import Death
 from pipeline.shelving.carrying import anew
+from pipeline.shelving.hauling import renaming
 
 TRIES = 4
 """Times that it is done for files it could not be done to, where that may pass."""
@@ -107,7 +108,7 @@ class Attempt:
     async def _ended(self, reached: Reached) -> None:
         if reached.passing and self._is_tried_again:
             await self._again(anew(reached))
-        if await self._hauls.complete(self._haul.id, self._turn, reached, now()):
+        if await self._hauls.complete(self._haul.id, self._turn, reached, now(), renaming(self._haul)):
             log.info("haul_completed", act=self._haul.wish.act, failed=reached.failed)
 
     async def _failed(self, error: SafelightError) -> None:

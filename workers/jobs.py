@@ -43,6 +43,7 @@ from pipeline.errors import (
 from pipeline.graph.execute import Outcome, execute
 from pipeline.graph.flow import Flow
 from pipeline.graph.flow import Retry as Policy
+from pipeline.hearing import Ring
 from pipeline.imaging.sandbox import Sandbox
 from pipeline.jobs import run_slip
 from pipeline.model import ENDED, File, LetterReason, NodeState, Output, Problem, Project, Run, now
@@ -52,6 +53,7 @@ from pipeline.runs import run_folder
 from pipeline.storage.base import Storage, checked_key
 from pipeline.stored import MANIFEST, copy_to, delete_bytes, describe, write_manifest
 from workers.checkpoints import Checkpoints
+from workers.pauses import Pause
 from workers.seats import Seat
 from workers.tools import WorkerTools
 from workers.traces import Trace, Traces
@@ -96,11 +98,13 @@ class Jobs:
         """Execute this attempt of a run; nothing happens when it is not its turn any more."""
         with structlog.contextvars.bound_contextvars(run=run_id, attempt=attempt):
             try:
-                turn = Turn(context["job_try"], context.get("claim", ""))
-                runs = self._core.records.runs.under(turn.claim)
-                begun = await runs.begin(run_id, attempt, now(), self._worker)
-                if begun is not None:
-                    await self._work(*begun, turn)
+                # Heard from before it is begun: what is asked earlier, its record tells then.
+                async with self._core.events.pausing(run_id) as ring:
+                    turn = Turn(context["job_try"], ring, context.get("claim", ""))
+                    runs = self._core.records.runs.under(turn.claim)
+                    begun = await runs.begin(run_id, attempt, now(), self._worker)
+                    if begun is not None:
+                        await self._work(*begun, turn)
             except RecordsUnavailable as fault:
                 # Without records not even a failure can be told, so this one is tried for ever.
                 raise _later(context["job_try"], Policy()) from fault
@@ -117,9 +121,13 @@ class Jobs:
 
 @dataclass(frozen=True)
 class Turn:
-    """How often the attempt was begun, and the claim under which its job is held; without one nobody else may be."""
+    """How often the attempt was begun, and the claim under which its job is held; without one nobody else may be.
+
+    The `ring` rings when the run is asked to pause.
+    """
 
     tries: int
+    ring: Ring
     claim: str = ""
 
 
@@ -145,8 +153,8 @@ class Attempt:
         self._tools = RunTools(core, run, cast(Sandbox, seat), turn.tries)
         self._policy = Policy()
         self._checkpoints = Checkpoints(core, self._runs, run, self._tools.folder)
+        self._pause = Pause(self._runs, run.id, turn.ring)
         self._cancelled = False
-        self._began = perf_counter()
 
     async def work(self) -> None:
         """Bring the attempt to its end; raises `Retry` when it should be begun again later."""
@@ -171,7 +179,7 @@ class Attempt:
             await asyncio.shield(asyncio.to_thread(shutil.rmtree, self._tools.folder, ignore_errors=True))
 
     async def _executed(self) -> Outcome:
-        flow = await self._core.flows.get(self._run.flow, self._run.version)
+        flow = await self._core.flows.of(self._run)
         self._policy = flow.retry
         inputs = self._inputs()
         self._tools.prepare()
@@ -219,17 +227,8 @@ class Attempt:
             flows=self._core.flows.get,
             resume=self._checkpoints.resume,
             checkpoint=self._checkpoints.note,
-            halt=self._is_to_pause,
+            halt=self._pause.is_asked,
         )
-
-    async def _is_to_pause(self) -> bool:
-        """A run that is over in no time is not asked about; one that cannot be asked about goes on."""
-        if perf_counter() - self._began < WATCH_AFTER:
-            return False
-        try:
-            return await self._runs.is_pausing(self._run.id)
-        except RecordsUnavailable:
-            return False
 
     async def _rest(self) -> None:
         """Lay the run down as far as it has come; what could not be kept of it is done again when it goes on."""

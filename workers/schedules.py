@@ -64,6 +64,7 @@ class Chores:
         self._chores = (
             Chore("schedules", 5, Ticker(core).start_due),
             Chore("recover", 60, self._recover),
+            Chore("stored", 60, core.files.catch_up),
             Chore("book", 5, core.records.series.book),
             Chore("breakers", 60, core.records.breakers.forget),
             Chore("deliveries", 60, core.webhooks.sending.recover),

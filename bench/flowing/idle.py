@@ -35,8 +35,8 @@ nodes:
 async def idle_sockets() -> AsyncIterator[Result]:
     """KiB that a web process needs for each of 5,000 flow sockets, and the share of a core that they take."""
     resource.setrlimit(resource.RLIMIT_NOFILE, (FILES, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
-    async with _served() as stack:
-        jobs = await _jobs(stack)
+    async with served() as stack:
+        jobs = await waiting_jobs(stack, SOCKETS)
         pid = next(int(pid) for name, pid in stack.pids.items() if name.startswith("web"))
         sockets = [await _opened(stack, jobs[0])]
         before = resident_mib(pid)
@@ -56,7 +56,8 @@ async def idle_sockets() -> AsyncIterator[Result]:
 
 
 @asynccontextmanager
-async def _served() -> AsyncIterator[Stack]:
+async def served() -> AsyncIterator[Stack]:
+    """A server that counts nobody's requests."""
     with tempfile.TemporaryDirectory() as folder:
         config = Path(folder) / "safelight.yaml"
         config.write_text(CONFIG)
@@ -64,13 +65,13 @@ async def _served() -> AsyncIterator[Stack]:
             yield stack
 
 
-async def _jobs(stack: Stack) -> Sequence[str]:
+async def waiting_jobs(stack: Stack, count: int) -> Sequence[str]:
     """So many jobs that wait for their input."""
     headers = {"Content-Type": "application/yaml"}
     async with stack.session.put("/v1/flows/waiting", data=WAITING, headers=headers) as answer:
         assert answer.status == 201, await answer.text()
     jobs: list[str] = []
-    for _ in range(0, SOCKETS, AT_ONCE):
+    for _ in range(0, count, AT_ONCE):
         jobs += await asyncio.gather(*(_job(stack) for _ in range(AT_ONCE)))
     return jobs
 

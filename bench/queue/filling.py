@@ -9,10 +9,11 @@ from typing import Any
 
 from redis.asyncio import Redis
 
-from pipeline.events import EVENT_CAP, RecordClient
+from pipeline.events import EVENT_CAP
 from pipeline.jobs import run_slip
 from pipeline.model import File, NodeState, Output, Run, RunStatus, new_id, now
 from pipeline.records.runs import Runs
+from pipeline.scripting import RecordClient
 
 PROJECT = "demo"
 FLOWS: Mapping[str, str] = {"thumbnail": "thumb", "sizes": "large", "marked": "marked", "avif": "small"}

@@ -11,12 +11,13 @@ from arq.jobs import serialize_job
 from redis.asyncio import Redis
 
 from bench.workers.tally import SLOTS, Tally, looped, sent, told
-from pipeline.events import RecordClient, script
+from pipeline.events import script
 from pipeline.jobs import RUN_FLOW as JOB
 from pipeline.jobs import job_bytes, queue_key
 from pipeline.model import QUEUES
 from pipeline.records import Records
 from pipeline.records.queue import ENQUEUE_LUA, Slip
+from pipeline.scripting import RecordClient
 from workers.queue import Queues, Work, worker_pool
 
 PREFIX, PROJECT = "bench:", "demo"

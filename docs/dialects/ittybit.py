@@ -12,7 +12,7 @@ from pipeline.api.dialects.ittybit.errors import KINDS as ERRORS
 from pipeline.api.dialects.ittybit.tasks.pictures import FITS, FORMATS
 from pipeline.api.dialects.ittybit.tasks.steps import KINDS, OURS
 from pipeline.vendors.ittybit.words import EARLIER, LATER, STATUSES
-from pipeline.webhooks.dialects.ittybit import SILENT, TOPICS
+from pipeline.webhooks.dialects.ittybit import CREATED, TOPICS
 
 HEAD = """\
 # Ittybit
@@ -60,9 +60,11 @@ projects:
   the root of a name of yours. `PUT` there replaces what is at the path by a new version. A file's own `url` lasts.
   Private files, and all of a project with `delivery_secret`, open to signed addresses or the key only.
 - **Chunks** by `Content-Range`, `bytes=0-9/20` or `bytes 0-9/20`, may come in any order, at once and again, 1000 at
-  most; whether the end is counted in is told by how long the body is, as the documentation's sample does both.
+  most; those that follow each other are written once, others are copied in the end. Whether the end of a range is
+  counted in is told by how long the body is, as the documentation's sample does both.
 - **Tasks** are runs: id, status and progress are the run's. A workflow is one graph and one run; each of its steps has
-  an id of its own (`task_...-2`). Steps that `conditions` lead to are skipped unless all of them hold.
+  an id of its own (`task_...-2`). Steps that `conditions` lead to are skipped unless all of them hold. The graph goes
+  with the run, so that no flow is left behind, and both are kept for `run_retention` (then 404).
 - **Automations** with a trigger run on every new media of the project, by whichever API it came; without one, or
   paused, when they are told to by `/run`.
 - **Webhooks** are signed with `Ittybit-Signature: t=<seconds>,v1=<hex>`, the HMAC-SHA256 of `<t>.<body>` under the
@@ -82,14 +84,18 @@ def page() -> str:
         "",
         f"Images are written as {_listed(dict.fromkeys(FORMATS.values()))}, `fit` is one of {_listed(FITS)}, ",
     ]
-    lines[-1] += "`quality` 0 to 100 or `low`, `medium`, `high`; `video` needs the extra `video`."
+    lines[-1] += "`quality` 0 to 100 or `low`, `medium`, `high`. `video`, and `start` of images, need an extra: "
+    lines[-1] += "without `video` they are a 400, and a task fails whose worker has no ffmpeg (`VIDEO_UNAVAILABLE`)."
     lines += ["", "Conditions ask for `kind`, `orientation` "]
     lines[-1] += f"({_listed(ORIENTATIONS)}), `animated`, {_listed(FIELDS)} or `metadata.<key>`; a `value` may begin "
     lines[-1] += "with `>`, `>=`, `<`, `<=` or `!=`, and sizes be words such as `2MB`."
     lines += ["", "| run | status | before 2025 | from 2025-12-01 |", "| --- | --- | --- | --- |", *_statuses(), ""]
     lines += ["## Webhooks", "", "| topic | ours |", "| --- | --- |"]
-    lines += [*(f"| `{topic}` | `{ours}` |" for topic, ours in TOPICS.items()), ""]
-    lines += [f"Taken and told of nothing: {_listed(sorted(SILENT))}.", ""]
+    lines += [*(f"| `{topic}` | {_listed(ours)} |" for topic, ours in TOPICS.items()), ""]
+    lines += [f"{_listed(sorted(CREATED))} are the first event of a task and no other one. An endpoint is told of "]
+    lines[-1] += "each event once, as the first of its topics in this table, and of those of one task in their order: "
+    lines[-1] += "the next when the one before has been tried. `data` is the task as the event left it."
+    lines += [""]
     lines += ["## Not spoken", "", "| what | instead |", "| --- | --- |"]
     lines += [*(f"| {what} | {instead} |" for what, instead in UNSPOKEN.items()), ""]
     lines += ["## Errors", "", "| status | kind |", "| --- | --- |"]

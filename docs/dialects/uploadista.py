@@ -59,11 +59,12 @@ for an upload or a job need no credentials at all, but for deleting, pausing and
 is refused still.
 
 - **Uploads.** A chunk counts whole or not at all, and one that is sent again because its answer was lost is not kept
-  twice: a chunk that is, or begins with, the one before is answered once with the offset and not kept, and kept if it
-  comes yet again. `Upload-Offset`, where it is sent, decides instead (409). A chunk has {LARGEST_CHUNK:,} bytes at
-  most, and while another is being kept the answer is a 423. Checksums are sha256; that of nothing, which some clients
-  send with every file, is passed over. `metadata` may be JSON, that in base64, or tus pairs; all of it is answered,
-  and what fits (50 keys, values of 512 characters) stays with the file. `url` is there once the upload is complete.
+  twice: a chunk that begins as the one before did, as long, longer or shorter, is answered once with the offset and not
+  kept, and kept if it comes yet again. `Upload-Offset`, where it is sent, decides instead (409). A chunk has
+  {LARGEST_CHUNK:,} bytes at most, and while another is being kept the answer is a 423. Checksums are sha256; that of
+  nothing, which some clients send with every file, is passed over. `metadata` may be JSON, that in base64, or tus
+  pairs; all of it is answered, and what fits (50 keys, values of 512 characters) stays with the file. `url` is there
+  once the upload is complete.
 - **Length left open.** Such an upload has no `size`; it is complete when `finalize` says so, or after `upload_expiry`.
 - **Segments.** Those of a parallel upload are joined when the last is complete: `url` of every segment's record and
   `GET /uploadista/api/upload/parallel-<id>,<id>` lead to the whole.
@@ -73,8 +74,9 @@ is refused still.
   `init` already, as far as they are declared; a file that turns out to be another one fails the job. Outputs are
   typed outputs (`storage-output-v1`); their `nodeId` is the save node, or, where that saves several, the node each
   comes from.
-- **Pause and resume.** A running job rests behind the step it is in and goes on there: `resume/<pausedAt>` with
-  `{{"newData": {{}}}}`.
+- **Pause and resume.** A running job rests behind the step it is in, also inside a `subflow`, and goes on there:
+  `resume/<pausedAt>` with `{{"newData": {{}}}}`. While it is paused, `executionState` says where in the order of its
+  nodes that is, and which files it was given.
 - **Sockets** tell from the beginning whoever comes, at whichever process: each event once, in order, and nothing after
   `flow-end`, `flow-error` or `flow-cancel`, or after `upload-complete` or `upload-failed`; a minute later they are
   closed. A node that a lost worker had begun is not told again, and a job that is run again is told by new sockets, its
@@ -82,7 +84,9 @@ is refused still.
   such job or upload, with 1001 where the server stops: come again, nothing is missed. Who reads nothing for
   {WRITE_PATIENCE:g} seconds, or does not answer a ping, is cut off.
 - **Node kinds** (`nodeTypeId`) are our types, but for {OTHER_KINDS}.
-- **Dead letters** are runs that were given up, all of them `exhausted`; retrying one runs it again under its id.
+- **Dead letters** are runs that were given up, which are `exhausted`; retrying one runs it again under its id. Beside
+  them stand jobs that failed and are tried again: `pending` until their next try, then `retrying`; to end that, cancel
+  the job.
 - **Pages** of `cors_origins` may send credentials along, but not for tokens.
 """
 

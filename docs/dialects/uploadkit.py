@@ -8,6 +8,7 @@ from docs.dialects.tables import routes
 from pipeline.api.dialects.uploadkit import ENDPOINTS
 from pipeline.api.dialects.uploadkit.endpoints import UNSPOKEN
 from pipeline.api.dialects.uploadkit.errors import OURS, S3, TABLE
+from pipeline.records.failures import KEPT_DAYS, MOST
 from pipeline.vendors.uploadkit import OTHER_VALUES
 
 HEAD = f"""\
@@ -65,7 +66,11 @@ projects:
   `<public key>\\n<expires>\\n` under the project's secret.
 - **Pictures**: `POST /api/v1/transforms/image` gives an address that ends after a day, or one that lasts
   (`delivery: public`); `crop` and `scale-down` never enlarge, `pad` fills with white, `auto` follows `Accept`.
-- **Awaited uploads** are rows `UPLOADING`; `upload_expiry` (a day) takes those away that nobody completed.
+- **Awaited uploads** are rows `UPLOADING`; `upload_expiry` (a day) takes those away that nobody completed. Of several
+  `complete` at the same time one makes the file, and all answer with it; a later one is a 404, as there.
+- **Refused uploads** are rows `FAILED` for {KEPT_DAYS} days, the newest {MOST} of a project: `failureCode` and
+  `failureReason` say why, a repeated `complete` is refused in the same words, no limit counts them, and `DELETE`
+  removes them.
 """
 
 TITLES = {"uploadkit": "API", "handler": "Handler", "delivery": "Storage and delivery"}

@@ -98,15 +98,21 @@ def _headers(error: SafelightError) -> dict[str, str]:
     headers: dict[str, str] = {}
     if error.status == 401:
         headers["WWW-Authenticate"] = CHALLENGE
-    if error.status in (429, 503) or error.retry_after is not None:
-        headers["Retry-After"] = str(error.retry_after or RETRY_AFTER)
     if isinstance(error, RateExceeded):
         headers |= {"RateLimit-Limit": str(error.facts["limit"]), "RateLimit-Remaining": "0"}
         headers["RateLimit-Reset"] = str(error.facts["seconds"])
-    if isinstance(error, MethodNotAllowed):
-        headers["Allow"] = error.facts["allowed"]
     if isinstance(error, UpgradeRequired):
         headers["Upgrade"] = "websocket"
+    return headers | asked_headers(error, error.status)
+
+
+def asked_headers(error: SafelightError, status: int) -> dict[str, str]:
+    """What HTTP asks of an answer with this error and status, in whatever words: RFC 9110, 10.2.1, 10.2.3 and 14.4."""
+    headers: dict[str, str] = {}
+    if status in (429, 503, 504) or error.retry_after is not None:
+        headers["Retry-After"] = str(error.retry_after or RETRY_AFTER)
+    if isinstance(error, MethodNotAllowed):
+        headers["Allow"] = error.facts["allowed"]
     if isinstance(error, RangeNotSatisfiable):
         headers["Content-Range"] = f"bytes */{error.facts['size']}"
     return headers

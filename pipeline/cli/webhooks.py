@@ -36,7 +36,9 @@ def list_webhooks(url: Url = None, key: Key = None, data: Data = None, as_json: 
 @commands.command()
 def add(
     address: Annotated[str, typer.Argument(help="What is to be told.", metavar="ADDRESS")],
-    event: Annotated[list[str] | None, typer.Option(help="Told of this; may be repeated; left out, of all.")] = None,
+    event: Annotated[
+        list[str] | None, typer.Option(help="Told of this; may be repeated; left out, of all but the steps of runs.")
+    ] = None,
     url: Url = None,
     key: Key = None,
     data: Data = None,

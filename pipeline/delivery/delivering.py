@@ -12,14 +12,14 @@ from functools import partial
 from typing import Any
 
 from pipeline.delivery.ahead import ahead_slip
-from pipeline.delivery.faults import read
 from pipeline.delivery.order import order_slip
 from pipeline.delivery.recipe import Recipe
 from pipeline.errors import DerivativePending, FileNotFound, StorageKeyNotFound
-from pipeline.events import Bell
+from pipeline.hearing import Bell
 from pipeline.model import Derivative, now
 from pipeline.records import Records
 from pipeline.records.queue import Slip
+from pipeline.retold import read
 from pipeline.settings import Settings
 from pipeline.storage.base import Storage
 
@@ -49,8 +49,11 @@ class Delivering:
         self._sound: dict[str, None] = {}
         self._made: dict[str, None] = {}
 
-    async def derivative(self, recipe: Recipe) -> Derivative:
+    async def derivative(self, recipe: Recipe, telling: Mapping[str, Any] | None = None) -> Derivative:
         """What the recipe makes, in storage, and listed with its file.
+
+        When it has to be made and there are facts to tell, events tell them: `derivative.ordered` that it will be,
+        `derivative.made` or `derivative.failed` what came of it.
 
         Raises what making it came to (`ImageUnreadable`, `NodeInvalid`, ...), `FileNotFound` when the file is gone,
         `FlowInvalid` for nodes that are none, and `DerivativePending` when it takes longer than `delivery_wait`.
@@ -58,7 +61,7 @@ class Delivering:
         going = self._going.get(recipe.key)
         if going is None:
             self._check(recipe)
-            going = self._going[recipe.key] = asyncio.create_task(self._within_time(recipe))
+            going = self._going[recipe.key] = asyncio.create_task(self._within_time(recipe, telling))
             going.add_done_callback(lambda done: self._over(recipe.key, done))
         # One who leaves takes nothing from the others.
         found = await asyncio.shield(going)
@@ -79,10 +82,10 @@ class Delivering:
             recipe.flow()
             _remember(self._sound, recipe.key)
 
-    async def whole(self, recipe: Recipe) -> Derivative:
+    async def whole(self, recipe: Recipe, telling: Mapping[str, Any] | None = None) -> Derivative:
         """The same, whose bytes are sure to be those that were recorded; also raises `StorageKeyNotFound`."""
         for _ in range(TRIES):
-            found = await self.derivative(recipe)
+            found = await self.derivative(recipe, telling)
             if not found.mime or await self.is_whole(found):
                 return found
             await self.forget(recipe.file.id, found)
@@ -119,8 +122,8 @@ class Delivering:
         if not done.cancelled():
             done.exception()  # all who waited may be gone
 
-    async def _within_time(self, recipe: Recipe) -> Derivative:
-        ask = partial(self._asked, recipe, order_slip(self._prefix, recipe))
+    async def _within_time(self, recipe: Recipe, telling: Mapping[str, Any] | None) -> Derivative:
+        ask = partial(self._asked, recipe, order_slip(self._prefix, recipe), telling)
         if recipe.key in self._made and (found := await ask()):
             return found
         try:
@@ -139,9 +142,9 @@ class Delivering:
                     return found
                 await ring.wait(LOOK_AGAIN)
 
-    async def _asked(self, recipe: Recipe, slip: Slip) -> Derivative | None:
+    async def _asked(self, recipe: Recipe, slip: Slip, telling: Mapping[str, Any] | None) -> Derivative | None:
         """What is there, None while it is being made; raises why it cannot be."""
-        answer = await self._records.derivatives.order(recipe.file.id, recipe.key, slip)
+        answer = await self._records.derivatives.order(recipe.file.id, recipe.key, slip, telling)
         if answer.gone:
             raise FileNotFound(id=recipe.file.id)
         if answer.fault is not None:

@@ -6,9 +6,10 @@ Knows no Redis and no storage: it works with the `tools` it is given and tells `
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
@@ -45,10 +46,12 @@ from pipeline.nodes.subflow import Subflow
 FIRST_WAIT = 0.2
 LONGEST_WAIT = 30.0
 """Seconds a node waits at most before its first further try, and before any."""
+SHORT = 12
+"""Digits of a version by which those of one flow are told apart."""
 
 T = TypeVar("T")
-Flows = Callable[[str], Awaitable[Flow]]
-"""Finds the flow with this id; raises `FlowNotFound`."""
+Flows = Callable[..., Awaitable[Flow]]
+"""Finds the flow with this id, the version that is active unless one is named; raises `FlowNotFound`."""
 Inputs = Mapping[str, Sequence[File | Artifact]]
 
 
@@ -74,7 +77,7 @@ async def execute(
 
     `date` is what `{date:...}` tells, the moment the run was created; `flows` finds those that subflow nodes run.
     A step on whole files whose result `resume` finds is not done again; `checkpoint` hears of every other's, and of
-    all that was drawn when `halt` asks to stop, which raises `RunPaused`.
+    all that was drawn when `halt` asks to stop, which raises `RunPaused`. The same holds in the flows that it runs.
     Raises the error that ended the run, its `node` set; every node's end was told to `emit` before.
     """
     common = run_facts(flow.id, run_id, date or now(), params, metadata)
@@ -124,6 +127,17 @@ class _Means:
     within: tuple[str, ...] = ()
     """The flows this one runs inside of, the outermost first."""
 
+    def inside(self, flow: str, tools: Tools, scope: str) -> _Means:
+        """The same for what `flow` runs inside of it, whose steps are known by their names behind `scope`."""
+        resume, checkpoint = self.resume, self.checkpoint
+        return replace(
+            self,
+            tools=tools,
+            within=(*self.within, flow),
+            resume=resume and (lambda step: resume(f"{scope}{INSIDE}{step}")),
+            checkpoint=checkpoint and (lambda step, kept: checkpoint(f"{scope}{INSIDE}{step}", kept)),
+        )
+
 
 class _Execution:
     def __init__(self, flow: Flow, common: Mapping[str, Any], means: _Means, emit: Emit) -> None:
@@ -137,6 +151,7 @@ class _Execution:
         self.chosen: dict[str, Ref] = {}
         self.taken: dict[tuple[Ref, str], list[Artifact] | None] = {}
         self.drawings: dict[str, Kept] = {}
+        self.anew: set[str] = set()
         self.outcome = Outcome()
 
     async def run(self, inputs: Inputs) -> Outcome:
@@ -155,9 +170,12 @@ class _Execution:
     async def _pause_here(self) -> None:
         """Raise `RunPaused` if that is asked; what was drawn so far is a checkpoint then."""
         if self.means.halt and await self.means.halt():
-            for name, kept in self.drawings.items():
-                self._keep(name, kept)
+            self._keep_drawings()
             raise RunPaused
+
+    def _keep_drawings(self) -> None:
+        for name, kept in self.drawings.items():
+            self._keep(name, kept)
 
     async def _do(self, name: str, act: Callable[[], Awaitable[None]]) -> None:
         """One node outside the sandbox: timed, retried after a passing fault, forgiven where the flow says so."""
@@ -167,6 +185,9 @@ class _Execution:
         started = time.perf_counter()
         try:
             await _retried(lambda: _within(act, limit, name), spec.retries)
+        except RunPaused:  # in a flow inside
+            self._keep_drawings()
+            raise
         except SafelightError as error:
             error.node = error.node or name
             if spec.on_error != "skip":
@@ -342,7 +363,7 @@ class _Execution:
             kept = Kept(None if made == arrived else made, self._noted(name))
         elif kept.found:
             self._note(name, kept.found)
-        if spec.cls.gives != "nothing":
+        if spec.cls.gives != "nothing" and not issubclass(spec.cls, Subflow):  # which is known by its rounds
             self._keep(name, kept)
         self.artifacts[name, None] = list(arrived if kept.artifacts is None else kept.artifacts)
 
@@ -355,10 +376,13 @@ class _Execution:
 
     async def _resumed(self, name: str) -> Kept | None:
         """What the node came to in an earlier try of this run."""
-        kept = await self.means.resume(name) if self.means.resume else None
+        kept = await self._known(name)
         if kept is not None:
             self.course.reused.add(name)
         return kept
+
+    async def _known(self, step: str) -> Kept | None:
+        return await self.means.resume(step) if self.means.resume else None
 
     def _keep(self, name: str, kept: Kept) -> None:
         if self.means.checkpoint:
@@ -378,43 +402,71 @@ class _Execution:
         """Run another flow on what arrived; what it saves goes on instead of being published."""
         model = spec.build(artifact_facts(arrived[0], artifact_outline(arrived[0]), self.common))
         assert isinstance(model, Subflow)
-        flow = await self._inner(model.flow)
+        flow = await self._inner(name, model.flow)
         params = flow.check_params(model.params)
-        made: list[Artifact] = []
-        found: list[Facts] = []
-        for number, given in enumerate(model.rounds(arrived, {id: one.many for id, one in flow.inputs.items()})):
-            handed = Handed(self.tools, self.tools.folder / f"{name}-{number}", name)
-            found.append(await self._round(name, flow, params, given, handed))
-            made += handed.artifacts
+        given = enumerate(model.rounds(arrived, {id: one.many for id, one in flow.inputs.items()}))
+        with self._pinned(name, flow):
+            rounds = [await self._round(name, flow, params, number, files) for number, files in given]
+        if rounds and name not in self.anew:
+            self.course.reused.add(name)
+        found = [one.found[0] for one in rounds]
         if any(found):
             self._note(name, found)
-        return made
+        for file, facts in (learned for one in rounds for learned in one.found[1].items()):
+            self.outcome.learned.setdefault(file, {}).update(facts)
+        return [artifact for one in rounds for artifact in one.artifacts or ()]
+
+    @contextlib.contextmanager
+    def _pinned(self, name: str, flow: Flow) -> Iterator[None]:
+        """Whoever goes on with what was done or paused here, or behind it, does so with this version of the flow."""
+        pin = Kept(None, ({"version": flow.version},))
+        try:
+            yield
+        except RunPaused:
+            self._keep(_pin(name), pin)
+            raise
+        self._keep(_pin(name), pin)
 
     async def _round(
-        self, name: str, flow: Flow, params: Mapping[str, Any], given: Mapping[str, Sequence[Artifact]], handed: Handed
-    ) -> Facts:
-        """Run the flow once; what its fact nodes found."""
+        self,
+        name: str,
+        flow: Flow,
+        params: Mapping[str, Any],
+        number: int,
+        given: Mapping[str, Sequence[Artifact]],
+    ) -> Kept:
+        """Run the flow once, unless that is done: what it saved, what its fact nodes found, and what was learned."""
+        scope = INSIDE.join((name, flow.version[:SHORT], str(number)))
+        kept = await self._known(scope)
+        if kept is None:
+            self.anew.add(name)
+            handed = Handed(self.tools, self.tools.folder / f"{name}-{number}", name)
+            outcome = await self._inside(name, flow, params, given, self.means.inside(self.flow.id, handed, scope))
+            kept = Kept(handed.artifacts, (outcome.facts, outcome.learned))
+        self._keep(scope, kept)
+        return kept
+
+    async def _inside(
+        self, name: str, flow: Flow, params: Mapping[str, Any], given: Mapping[str, Sequence[Artifact]], means: _Means
+    ) -> Outcome:
         for artifact in (one for files in given.values() for one in files):
             flow.accept.check(artifact)
-        within = (*self.means.within, self.flow.id)
-        means = replace(self.means, tools=handed, within=within, resume=None, checkpoint=None, halt=None)
-        inner = _Execution(flow, _inside(self.common, flow.id, params), means, partial(self._tell_inside, name))
+        inner = _Execution(flow, _inner_facts(self.common, flow.id, params), means, partial(self._tell_inside, name))
         try:
-            outcome = await inner.run(given)
+            return await inner.run(given)
         except SafelightError as error:
             error.node = f"{name}{INSIDE}{error.node}" if error.node else name
             raise
-        for file, facts in outcome.learned.items():
-            self.outcome.learned.setdefault(file, {}).update(facts)
-        return outcome.facts
 
-    async def _inner(self, id: str) -> Flow:
+    async def _inner(self, name: str, id: str) -> Flow:
+        """The flow that a node runs: as the run had begun it before, else as it is active."""
         within = (*self.means.within, self.flow.id)
         if id in within:
             raise NodeInvalid(reason=f"flow: `{id}` would run itself ({' -> '.join((*within, id))})")
         if self.means.flows is None:
             raise FlowNotFound(id=id)
-        return await self.means.flows(id)
+        pin = await self._known(_pin(name))
+        return await (self.means.flows(id, pin.found[0]["version"]) if pin else self.means.flows(id))
 
     def _tell_inside(self, name: str, inner: str, state: NodeState) -> None:
         self.emit(f"{name}{INSIDE}{inner}", state)
@@ -430,7 +482,12 @@ class _Execution:
                 self.outcome.outputs.append(await self.tools.save(made))
 
 
-def _inside(common: Mapping[str, Any], flow_id: str, params: Mapping[str, Any]) -> dict[str, Any]:
+def _pin(name: str) -> str:
+    """The step under which it is known which version of a flow a node runs."""
+    return f"{name}{INSIDE}"
+
+
+def _inner_facts(common: Mapping[str, Any], flow_id: str, params: Mapping[str, Any]) -> dict[str, Any]:
     """What is the same for every artifact of a flow inside another."""
     outer = {key: value for key, value in common.items() if not key.startswith(("params.", "facts."))}
     return outer | {"flow.id": flow_id} | {f"params.{name}": value for name, value in params.items()}

@@ -40,6 +40,7 @@ from pipeline.graph.sketch import (
 from pipeline.imaging.encode import EXTENSIONS, encode
 from pipeline.imaging.open import open_picture, open_shipped, readable
 from pipeline.imaging.picture import Outline, Picture, Wish
+from pipeline.imaging.quality import quality_of
 from pipeline.imaging.sandbox import report
 from pipeline.model import ImageFacts
 from pipeline.nodes.base import FactNode, Facts, GatherNode, ImageNode, Node, OpenNode, Piece, SpreadNode
@@ -330,7 +331,13 @@ class Studio:
         path = self.assignment.folder / f"{len(self.encoded)}-{node}.{EXTENSIONS[name]}"
         done = encode(picture, path)
         facts = ImageFacts(
-            format=done.format, width=done.width, height=done.height, frames=done.frames, alpha=done.alpha
+            format=done.format,
+            width=done.width,
+            height=done.height,
+            frames=done.frames,
+            alpha=done.alpha,
+            quality=quality_of(str(done.path)) if done.format == "jpeg" else None,
+            profile=done.profile,
         )
         if picture.wish.optimises:
             told = {"format": done.format, "quality": done.quality, "bytes": done.size, "fits": done.fits}

@@ -15,7 +15,7 @@ from pipeline.imaging.credits import bare, credited
 from pipeline.imaging.open import ANIMATED, readable
 from pipeline.imaging.optimise import Span, best
 from pipeline.imaging.picture import Picture, Wish, is_neutral
-from pipeline.imaging.profile import fits, in_profile
+from pipeline.imaging.profile import carried, fits, in_profile
 
 Format = Literal["jpeg", "png", "webp", "avif", "gif", "tiff"]
 MEDIA_TYPES = {name: f"image/{name}" for name in ("jpeg", "png", "webp", "avif", "gif", "tiff")}
@@ -45,6 +45,8 @@ class Encoded:
     frames: int
     alpha: bool
     sha256: str
+    profile: bool
+    """Whether a colour profile is in it."""
     quality: int | None = None
     """The quality that was found by trying; None where nothing had to be tried or the format has none."""
     fits: bool = True
@@ -122,7 +124,13 @@ def _encoded(ready: Picture, name: str, path: Path) -> Encoded:
     outline = ready.outline
     size, digest = path.stat().st_size, _sha256(path)
     shown = (outline.width, outline.height, outline.frames)
-    return Encoded(path, name, MEDIA_TYPES[name], size, *shown, bool(ready.pixels.hasalpha()), digest)
+    alpha, profile = bool(ready.pixels.hasalpha()), _brings_profile(ready, name)
+    return Encoded(path, name, MEDIA_TYPES[name], size, *shown, alpha, digest, profile)
+
+
+def _brings_profile(ready: Picture, name: str) -> bool:
+    profile = carried(ready.pixels) if _kept(ready.wish) & int(pyvips.ForeignKeep.ICC) else None
+    return profile is not None and fits(profile, ready.pixels, name)
 
 
 def _prepared(picture: Picture, name: str) -> Picture:

@@ -25,14 +25,15 @@ class Header:
     height: int
     alpha: bool
     grey: bool
+    profile: bool
     exif: bytes
 
 
 def header(path: Path) -> Header:
     """The header of the file, not one pixel decoded; raises `ImageUnreadable`."""
     found = _primary(path)
-    exif = found.info.get("exif")
-    return Header(*found.size, found.has_alpha, found.mode.startswith("L"), exif if isinstance(exif, bytes) else b"")
+    exif, grey, profile = found.info.get("exif"), found.mode.startswith("L"), bool(found.info.get("icc_profile"))
+    return Header(*found.size, found.has_alpha, grey, profile, exif if isinstance(exif, bytes) else b"")
 
 
 def decoded(path: Path) -> pyvips.Image:

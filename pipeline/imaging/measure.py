@@ -17,6 +17,7 @@ from PIL import ExifTags, Image
 
 from pipeline.errors import ImageFramesTooMany, ImageTooLarge, ImageUnreadable
 from pipeline.imaging import heif, jxl, pages, vector
+from pipeline.imaging.quality import quality_of
 from pipeline.model import ImageFacts, Place
 from pipeline.sniff import MEDIA_FORMATS
 
@@ -85,6 +86,8 @@ def _facts(image: pyvips.Image, path: str, format: str, frames: int) -> ImageFac
         alpha=bool(image.hasalpha()),
         colour_space=_colour_space(image),
         dpi=_dpi(image, format),
+        quality=quality_of(path) if format == "jpeg" else None,
+        profile=bool(image.get_typeof("icc-profile-data")),
         taken_at=_taken_at(shot),
         place=_place(position),
     )
@@ -113,7 +116,7 @@ def _facts_of_heic(path: Path) -> ImageFacts:
     taken_at, place = _taken_at(shot), _place(position)
     return ImageFacts(
         format="heic", width=header.width, height=header.height, alpha=header.alpha, colour_space=space,
-        taken_at=taken_at, place=place,
+        profile=header.profile, taken_at=taken_at, place=place,
     )  # fmt: skip
 
 

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from redis.asyncio import Redis
 
-from pipeline.events import EVENT_CAP, RecordClient
+from pipeline.events import EVENT_CAP
+from pipeline.hearing import Exchange
 from pipeline.records.answers import Answers
 from pipeline.records.breakers import Breakers
 from pipeline.records.changes import Changes
 from pipeline.records.deliveries import Deliveries
 from pipeline.records.derivatives import Derivatives
 from pipeline.records.durability import warnings_about
+from pipeline.records.failures import Failures
 from pipeline.records.fetches import Fetches
 from pipeline.records.files import Files
 from pipeline.records.groups import Groups
@@ -40,15 +42,17 @@ from pipeline.records.uploads import Uploads
 from pipeline.records.usage import Usages
 from pipeline.records.webhooks import Webhooks
 from pipeline.records.workers import Workers
+from pipeline.scripting import RecordClient
 
 
 class Records:
     """Every record of the house, a room for each noun."""
 
-    def __init__(self, redis: Redis, prefix: str, event_cap: int = EVENT_CAP) -> None:
+    def __init__(self, redis: Redis, prefix: str, event_cap: int = EVENT_CAP, news: Exchange | None = None) -> None:
         client = RecordClient.over(redis)
         self._client = client
         self.uploads = Uploads(client, prefix, event_cap)
+        self.failures = Failures(client, prefix, event_cap)
         self.holds = Holds(client, prefix, event_cap)
         self.files = Files(client, prefix, event_cap)
         self.fetches = Fetches(client, prefix, event_cap)
@@ -67,7 +71,7 @@ class Records:
         self.workers = Workers(client, prefix, event_cap)
         self.schedules = Schedules(client, prefix, event_cap)
         self.series = Series(client, prefix, event_cap)
-        self.trails = Trails(client, prefix, event_cap)
+        self.trails = Trails(client, prefix, event_cap, news)
         self.webhooks = Webhooks(client, prefix, event_cap)
         self.deliveries = Deliveries(client, prefix, event_cap)
         self.outgoing = Outgoing(client, prefix, event_cap)

@@ -8,12 +8,13 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
+from redis.exceptions import ResponseError
 from redis.typing import EncodableT
 
 from pipeline.errors import CursorInvalid
-from pipeline.events import RecordClient, script
+from pipeline.events import script
 from pipeline.model import Page
-from pipeline.scripting import Script
+from pipeline.scripting import RecordClient, Script
 
 T = TypeVar("T")
 Argument = EncodableT
@@ -81,6 +82,13 @@ class Room:
         if body not in self._scripts:
             self._scripts[body] = script(self._client, self._prefix, self._event_cap, body)
         return await self._scripts[body](args=arguments)
+
+    async def _ask(self, *words: Argument) -> Any:
+        """The reply to a command, which goes to the server together with the scripts of the same moment."""
+        reply = await self._client.line.call(*words)
+        if isinstance(reply, ResponseError):
+            raise reply
+        return reply
 
     def _key(self, *parts: str) -> str:
         return self._prefix + ":".join(parts)

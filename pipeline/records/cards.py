@@ -17,10 +17,12 @@ from pipeline.labels import above, folded
 from pipeline.model import File
 from pipeline.records.base import BELOW_LUA, score
 from pipeline.records.changes import HEED_LUA
+from pipeline.records.folders import FOLDERS_LUA
 
 CARDS_LUA = (
     BELOW_LUA
     + HEED_LUA
+    + FOLDERS_LUA
     + """
 local function card_of(project, id)
   local text = redis.call('HGET', P .. 'cards:' .. project, id)
@@ -65,7 +67,7 @@ end
 local function add_facets(project, id, created, facets)
   for _, facet in ipairs(facets) do
     redis.call('ZADD', facet_key(project, facet), created, id)
-    if facet:sub(1, 6) == 'below:' then redis.call('ZADD', P .. 'folders:' .. project, 0, facet:sub(7)) end
+    if facet:sub(1, 6) == 'below:' then fill_folder(project, facet:sub(7)) end
   end
 end
 
@@ -73,9 +75,7 @@ local function remove_facets(project, id, facets)
   for _, facet in ipairs(facets) do
     local key = facet_key(project, facet)
     redis.call('ZREM', key, id)
-    if facet:sub(1, 6) == 'below:' and redis.call('EXISTS', key) == 0 then
-      redis.call('ZREM', P .. 'folders:' .. project, facet:sub(7))
-    end
+    if facet:sub(1, 6) == 'below:' and redis.call('EXISTS', key) == 0 then empty_folder(project, facet:sub(7)) end
   end
 end
 

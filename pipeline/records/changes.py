@@ -14,8 +14,8 @@ import structlog
 from redis.asyncio.client import PubSub
 from redis.exceptions import RedisError
 
-from pipeline.events import RecordClient
 from pipeline.records.base import Room
+from pipeline.scripting import RecordClient
 
 CHANNEL = "changed"
 PULSE = 0.5

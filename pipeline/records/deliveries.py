@@ -20,6 +20,8 @@ MOST_OF_WEBHOOK = 1000
 MOST_OF_PROJECT = 10_000
 """Deliveries kept in the list of a webhook and of a project; those on their way beside them."""
 MOST_TRIES = 50
+LINED = "run."
+"""What events are called that are sent in their order, those of one subject to one webhook."""
 STRANGER_DAYS = 30
 """How long it is known how a webhook fares that only a request named."""
 
@@ -79,7 +81,20 @@ CREATING_LUA = (
     + """
 local function take_delivery()
   return {id = take(), project = take(), webhook = take(), event = take(), created = take(), origin = take(),
-    text = take(), body = take()}
+    text = take(), body = take(), line = take()}
+end
+
+-- What is told of one subject comes in its order: the next is sent when the one before was tried, however that went.
+local function stands_behind(row, slip)
+  if row.line == '' then return false end
+  local line, key = P .. 'deliveries:line:' .. row.line, P .. 'delivery:' .. row.id
+  local before = redis.call('GET', line)
+  redis.call('SET', line, row.id, 'PX', life)
+  redis.call('HSET', key, 'line', row.line)
+  if not before or redis.call('HGET', P .. 'delivery:' .. before, 'status') ~= 'waiting' then return false end
+  redis.call('HSET', P .. 'delivery:' .. before, 'behind', row.id)
+  redis.call('HSET', key, 'slip', cjson.encode({slip.queue, slip.id, slip.body, slip.life, slip.project}))
+  return true
 end
 
 local function create(row, slip)
@@ -90,7 +105,7 @@ local function create(row, slip)
   redis.call('PEXPIRE', key, life)
   shelve(row, 'waiting')
   redis.call('ZADD', P .. 'deliveries:due', string.format('%.0f', millisecond()), row.id)
-  enqueue(slip)
+  if not stands_behind(row, slip) then enqueue(slip) end
   return 1
 end
 """
@@ -113,6 +128,7 @@ return {whole(id), redis.call('HGET', P .. 'delivery:' .. id, 'body')}
 # What is due to be tried later keeps its job; what came to its end counts for or against its webhook.
 SETTLE_LUA = (
     SERIES_LUA
+    + ENQUEUE_LUA
     + DELIVERY_LUA
     + f"""
 local function standing(row, verdict, at, patience)
@@ -136,6 +152,22 @@ local function disable(row, reason, at, url)
   if redis.call('HSETNX', key, 'disabled_at', at) == 0 then return end
   redis.call('HSET', key, 'reason', reason)
   emit('webhook.disabled', row.project, row.webhook, at, cjson.encode({{reason = reason, url = url}}))
+end
+"""
+    + """
+-- Whoever stands behind one that was tried is sent now.
+local function let_next(id)
+  local key = P .. 'delivery:' .. id
+  local line, behind = unpack(redis.call('HMGET', key, 'line', 'behind'))
+  if not line then return end
+  redis.call('HDEL', key, 'line', 'behind')
+  local last = P .. 'deliveries:line:' .. line
+  if redis.call('GET', last) == id then redis.call('DEL', last) end
+  local text = behind and redis.call('HGET', P .. 'delivery:' .. behind, 'slip')
+  if not text then return end
+  redis.call('HDEL', P .. 'delivery:' .. behind, 'slip')
+  local queue, job, body, lasts, project = unpack(cjson.decode(text))
+  enqueue({queue = queue, id = job, body = body, life = lasts, project = project})
 end
 """
     + f"""
@@ -163,6 +195,7 @@ if judged then
   local reason = standing(row, verdict, at, patience)
   if reason then disable(row, reason, at, url) end
 end
+let_next(id)
 series.count('webhooks|' .. (verdict == 'later' and 'retried' or verdict))
 series.note()
 return 1
@@ -291,7 +324,8 @@ def creation(delivery: Delivery, body: bytes, slip: Slip) -> tuple[Argument, ...
     """A delivery and its job as `take_delivery` and `take_slip` of the scripts take them."""
     apart = {"status", "round", "tries", "next_at", "history"}
     head = (delivery.id, delivery.project, delivery.webhook, delivery.event, score(delivery.created_at))
-    return (*head, delivery.origin, delivery.model_dump_json(exclude=apart), body, *slip)
+    line = f"{delivery.webhook}:{delivery.subject}" if delivery.type.startswith(LINED) else ""
+    return (*head, delivery.origin, delivery.model_dump_json(exclude=apart), body, line, *slip)
 
 
 def _read(row: Any) -> Delivery:

@@ -7,11 +7,12 @@ ordered; whoever waits for it hears of its end on one channel. When each was las
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 import orjson
 
+from pipeline.events import facts_text
 from pipeline.model import Derivative, now
 from pipeline.records.base import DUE_LUA, Argument, Room, flat, score
 from pipeline.records.queue import ENQUEUE_LUA, Slip
@@ -19,35 +20,68 @@ from pipeline.records.queue import ENQUEUE_LUA, Slip
 DRAWN = "drawn"
 """The channel on which the key of a derivative is called out when it is there, or cannot be made."""
 
-ADD_LUA = """
-local id, key, text, at = take(), take(), take(), take()
+MAKING_LIFE = timedelta(days=28)
+"""How long it is remembered that one is being made whose end is to be told of, as long as the queue has its job."""
+
+# Told of with these facts while it is being made, and once when that has ended, whoever ends it.
+MAKING_LUA = """
+local function making(key) return P .. 'making:' .. key end
+
+local function begin_telling(key, project, id, at, telling, life)
+  if redis.call('EXISTS', making(key)) == 1 then return end
+  redis.call('HSET', making(key), 'project', project, 'file', id, 'telling', telling)
+  redis.call('PEXPIRE', making(key), life)
+  emit('derivative.ordered', project, id, at, telling)
+end
+
+-- Both are objects of JSON with something in them.
+local function end_telling(key, type, at, more)
+  local told = redis.call('HMGET', making(key), 'project', 'file', 'telling')
+  if redis.call('DEL', making(key)) == 0 then return end
+  emit(type, told[1], told[2], at, string.sub(told[3], 1, -2) .. ',' .. string.sub(more, 2))
+end
+"""
+
+ADD_LUA = (
+    MAKING_LUA
+    + """
+local id, key, text, at, told, facts = take(), take(), take(), take(), take(), take()
 if redis.call('EXISTS', P .. 'file:' .. id) == 0 then return 0 end
 redis.call('HSET', P .. 'derivatives:' .. id, key, text)
 redis.call('ZADD', P .. 'used:derivatives', at, id .. ' ' .. key)
 redis.call('DEL', P .. 'undrawn:' .. key)
 redis.call('PUBLISH', P .. 'drawn', key)
+end_telling(key, 'derivative.made', told, facts)
 return 1
 """
+)
 
 ORDER_LUA = (
     ENQUEUE_LUA
+    + MAKING_LUA
     + """
-local id, key = take(), take()
+local id, key, at, telling, life = take(), take(), take(), take(), take()
 local text = redis.call('HGET', P .. 'derivatives:' .. id, key)
 if text then return {'made', text} end
 if redis.call('EXISTS', P .. 'file:' .. id) == 0 then return {'gone', ''} end
 local fault = redis.call('GET', P .. 'undrawn:' .. key)
 if fault then return {'failed', fault} end
-enqueue(take_slip())
+local slip = take_slip()
+enqueue(slip)
+if telling ~= '' then begin_telling(key, slip.project, id, at, telling, life) end
 return {'ordered', ''}
 """
 )
 
-FAIL_LUA = """
-local key, fault, life = take(), take(), take()
+FAIL_LUA = (
+    MAKING_LUA
+    + """
+local key, fault, life, at, facts = take(), take(), take(), take(), take()
 redis.call('SET', P .. 'undrawn:' .. key, fault, 'PX', life)
 redis.call('PUBLISH', P .. 'drawn', key)
+end_telling(key, 'derivative.failed', at, facts)
 """
+)
 
 FORGET_LUA = """
 local id = take()
@@ -96,17 +130,23 @@ class Unused(NamedTuple):
 class Derivatives(Room):
     """The derivatives of each file."""
 
-    async def order(self, file_id: str, key: str, slip: Slip) -> Ordered:
-        """The derivative under `key`, or what is known of it; one that nobody is making yet is queued."""
+    async def order(self, file_id: str, key: str, slip: Slip, telling: Mapping[str, Any] | None = None) -> Ordered:
+        """The derivative under `key`, or what is known of it; one that nobody is making yet is queued.
+
+        With facts to tell, `derivative.ordered` tells them when its making begins, and `derivative.made` or
+        `derivative.failed` when that ends, each once in the step itself.
+        """
+        told = (now().isoformat(), facts_text(telling) if telling else "", int(MAKING_LIFE.total_seconds() * 1000))
         arguments = (slip.queue, slip.id, slip.body, slip.life, slip.project)
-        word, text = await self._call(ORDER_LUA, file_id, key, *arguments)
+        word, text = await self._call(ORDER_LUA, file_id, key, *told, *arguments)
         if word == b"made":
             return Ordered(Derivative.model_validate_json(text))
         return Ordered(fault=orjson.loads(text) if word == b"failed" else None, gone=word == b"gone")
 
-    async def fail(self, key: str, fault: Mapping[str, Any], seconds: float) -> None:
+    async def fail(self, key: str, fault: Mapping[str, Any], seconds: float, message: str = "") -> None:
         """Tell all who wait why it cannot be made, and those who ask within so many seconds."""
-        await self._call(FAIL_LUA, key, orjson.dumps(fault, default=str), int(seconds * 1000))
+        told = (now().isoformat(), facts_text({"code": fault["code"], "message": message}))
+        await self._call(FAIL_LUA, key, orjson.dumps(fault, default=str), int(seconds * 1000), *told)
 
     async def use(self, at: datetime, used: Iterable[tuple[str, str]]) -> None:
         """Note that these, each the id of its file and its key, were asked for."""
@@ -123,8 +163,9 @@ class Derivatives(Room):
 
     async def add(self, file_id: str, derivative: Derivative) -> bool:
         """List bytes that are in storage already; False for a file that is gone, with which they are to go."""
-        text = derivative.model_dump_json()
-        return bool(await self._call(ADD_LUA, file_id, derivative.key, text, score(now())))
+        text, at = derivative.model_dump_json(), now()
+        told = (at.isoformat(), facts_text({"mime": derivative.mime, "size": derivative.size}))
+        return bool(await self._call(ADD_LUA, file_id, derivative.key, text, score(at), *told))
 
     async def of(self, file_id: str) -> list[Derivative]:
         """Those of a file, which may be gone."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from redis.exceptions import ResponseError
 
-from pipeline.events import RecordClient
+from pipeline.scripting import RecordClient
 
 NO_LOG = (
     "The record server keeps no append-only file, so what it accepted may be lost when it stops: set `appendonly yes`."

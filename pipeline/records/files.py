@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from pipeline.errors import FileNotFound
 from pipeline.events import facts_text
@@ -15,6 +15,9 @@ from pipeline.records.finding import Finding
 
 CHANGED = ("name", "folder", "tags", "metadata", "private", "published", "description", "region")
 """What of a file can be changed, beside whether it is stored."""
+
+Starts = Literal["none", "orders", "some"]
+"""Whether flows are to start for a file that is stored: none, those that were ordered if any were, or some for sure."""
 
 FILES_LUA = (
     CARDS_LUA
@@ -47,12 +50,22 @@ local function drop_file(id)
   redis.call('ZREM', P .. 'files:' .. project, id)
   redis.call('ZREM', P .. 'stored:' .. project, id)
   redis.call('ZREM', P .. 'expiring:files', id)
+  redis.call('ZREM', P .. 'starting', id)
   return text
 end
 
 local function take_file()
   return {id = take(), project = take(), text = take(), card = take(), created = take(), expires = take(),
     stored = take(), kept = take(), facts = take()}
+end
+
+-- Flows are to start for it: whoever stored it sees to that, or else who comes after those who died over it. By
+-- `starts` the settings name some, or only what was ordered over an API counts, or nothing.
+local function await_starts(file, starts)
+  if file.stored == '' or starts == 'none' then return end
+  if starts == 'some' or redis.call('EXISTS', P .. 'sheets:' .. file.project .. ':on_upload') == 1 then
+    redis.call('ZADD', P .. 'starting', redis.call('TIME')[1], file.id)
+  end
 end
 
 -- What of the limits a new file would break: 'files', 'bytes' or nothing; an empty limit is none.
@@ -79,11 +92,15 @@ return 1
 CHANGE_LUA = (
     FILES_LUA
     + """
-local seen, at, type, facts, file = take(), take(), take(), take(), take_file()
+local seen, at, type, facts, starts, file = take(), take(), take(), take(), take(), take_file()
 if redis.call('GET', P .. 'file:' .. file.id) ~= seen then return 0 end
 put_file(file)
 call_out(file.id)
-if type ~= '' then emit(type, file.project, file.id, at, facts) end
+if type ~= '' then
+  emit(type, file.project, file.id, at, facts)
+  tell_folders(file.project, at)
+end
+await_starts(file, starts)
 return 1
 """
 )
@@ -108,6 +125,7 @@ if not text then return false end
 local file = cjson.decode(text)
 local facts = cjson.encode({name = file.name, mime = file.mime, size = file.size, superseded = superseded or nil})
 emit('file.deleted', file.project, id, at, facts, text)
+tell_folders(file.project, at)
 return text
 """
 )
@@ -124,6 +142,10 @@ end
 return rows
 """
 )
+
+STARTING_LUA = "return redis.call('ZRANGEBYSCORE', P .. 'starting', '-inf', take(), 'LIMIT', 0, take())"
+
+STARTED_LUA = "redis.call('ZREM', P .. 'starting', take())"
 
 WITHIN_LUA = """
 local index, verb, from, to = P .. take(), take(), take(), take()
@@ -153,13 +175,13 @@ class Files(Finding):
         texts = await self._client.mget([self._key("file", file_id) for file_id in file_ids])
         return [read_file(text) if text else None for text in texts]
 
-    async def store(self, file_id: str, at: datetime) -> File:
+    async def store(self, file_id: str, at: datetime, starts: Callable[[File], Starts] | None = None) -> File:
         """Keep the file for good; the second time changes nothing. Raises `FileNotFound`."""
 
         def kept(file: File) -> File:
             return file if file.stored_at else file.model_copy(update={"stored_at": at, "expires_at": None})
 
-        return await self.change(file_id, kept, at, "file.stored")
+        return await self.change(file_id, kept, at, "file.stored", starts)
 
     async def unstore(self, file_id: str, at: datetime, expires: datetime) -> File:
         """Let the file expire; one that was to expire anyway does when it was. Raises `FileNotFound`."""
@@ -170,7 +192,12 @@ class Files(Finding):
         return await self.change(file_id, unkept, at, "file.unstored")
 
     async def change(
-        self, file_id: str, changed: Callable[[File], File], at: datetime, event: str = "file.updated"
+        self,
+        file_id: str,
+        changed: Callable[[File], File],
+        at: datetime,
+        event: str = "file.updated",
+        starts: Callable[[File], Starts] | None = None,
     ) -> File:
         """Make the file what `changed` makes of it, with its event; one that stays as it was is no news.
 
@@ -183,15 +210,24 @@ class Files(Finding):
             if new == old:
                 return old
             facts = _change_facts(old, new) if event == "file.updated" else file_facts(new)
-            if await self._call(CHANGE_LUA, seen, at.isoformat(), event, facts, *file_arguments(new)):
+            follows = starts(new) if starts else "none"
+            if await self._call(CHANGE_LUA, seen, at.isoformat(), event, facts, follows, *file_arguments(new)):
                 return new
 
     async def shelve(self, file_id: str) -> None:
         """Put a file that is on record into every index and sum again; raises `FileNotFound`."""
         while True:
             seen = await self._text(file_id)
-            if await self._call(CHANGE_LUA, seen, "", "", "", *file_arguments(read_file(seen))):
+            if await self._call(CHANGE_LUA, seen, "", "", "", "none", *file_arguments(read_file(seen))):
                 return
+
+    async def starting(self, before: datetime, limit: int = 100) -> list[str]:
+        """Ids of files stored by `before` for which it is not known that the flows were started, the oldest first."""
+        return [id.decode() for id in await self._call(STARTING_LUA, before.timestamp(), limit)]
+
+    async def started(self, file_id: str) -> None:
+        """Note that the flows are started which are to start for a file."""
+        await self._call(STARTED_LUA, file_id)
 
     async def learn(self, file_id: str, facts: Mapping[str, Any]) -> File:
         """Note what was found out about the file, over what was known before; raises `FileNotFound`."""

@@ -13,7 +13,8 @@ from typing import Any
 import orjson
 
 from pipeline.errors import HaulNotFound
-from pipeline.model import Haul, Problem, Reached
+from pipeline.events import facts_text
+from pipeline.model import Event, Haul, Problem, Reached
 from pipeline.records.base import Room
 from pipeline.records.queue import ENQUEUE_LUA, Slip
 
@@ -21,6 +22,8 @@ OPEN_LIFE = timedelta(days=28)
 """How long a haul is remembered that did not come to its end, which is as long as the queue remembers it."""
 KEPT = timedelta(days=7)
 """How long it is known what became of one."""
+UNTOLD = ("", "", "", "")
+"""No event."""
 MOVING = frozenset({"status", "reached", "tries", "error", "ended_at"})
 """What changes of a haul."""
 
@@ -75,6 +78,8 @@ if not is_turn(id, mine) then return 0 end
 redis.call('HSET', key(id), 'status', status, 'ended_at', at, 'error', error, 'turn', '')
 if reached ~= '' then redis.call('HSET', key(id), 'reached', reached) end
 redis.call('PEXPIRE', key(id), life)
+local type, project, subject, facts = take(), take(), take(), take()
+if type ~= '' then emit(type, project, subject, at, facts) end
 ring(id)
 return 1
 """
@@ -107,15 +112,18 @@ class Hauls(Room):
         """
         return bool(await self._call(MARK_LUA, haul_id, turn, reached.model_dump_json(), int(again)))
 
-    async def complete(self, haul_id: str, turn: str, reached: Reached, at: datetime) -> bool:
-        """End it, and tell whoever waits; False when it is not its turn any more."""
+    async def complete(
+        self, haul_id: str, turn: str, reached: Reached, at: datetime, event: Event | None = None
+    ) -> bool:
+        """End it, with an event if it has one, and tell whoever waits; False when it is not its turn any more."""
         ends = ("completed", at.isoformat(), _milliseconds(KEPT), reached.model_dump_json(), "")
-        return bool(await self._call(END_LUA, haul_id, turn, *ends))
+        told = (event.type, event.project, event.subject, facts_text(event.facts)) if event else UNTOLD
+        return bool(await self._call(END_LUA, haul_id, turn, *ends, *told))
 
     async def fail(self, haul_id: str, turn: str, problem: Problem, at: datetime) -> bool:
         """End it with what it failed for as a whole; without a turn, whosever it is. False when it had ended."""
         ends = ("failed", at.isoformat(), _milliseconds(KEPT), "", problem.model_dump_json())
-        return bool(await self._call(END_LUA, haul_id, turn, *ends))
+        return bool(await self._call(END_LUA, haul_id, turn, *ends, *UNTOLD))
 
 
 def _milliseconds(span: timedelta) -> int:

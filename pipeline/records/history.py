@@ -12,12 +12,14 @@ from pipeline.model import Problem
 
 MOST_TRIES = 20
 """Times a run was begun that are kept."""
+MOST_FAILING = 1000
+"""Runs of a project that are known to be tried again, those that failed last."""
 LOST = Problem(code=WorkerLost.code, message=WorkerLost.sentence).model_dump_json()
 """What ails a try that nobody ended."""
 
 # These stand after `RUN_LUA`.
 TRIES_LUA = (
-    f"local MOST_TRIES = {MOST_TRIES}\n"
+    f"local MOST_TRIES, MOST_FAILING = {MOST_TRIES}, {MOST_FAILING}\n"
     + """
 -- What is kept of the times the run was begun; the one under way lies apart, in `worker` and `begun`.
 local function keep_try(key, try)
@@ -35,6 +37,13 @@ local function end_try(run, at, problem)
   keep_try(key, {attempt = tonumber(run.attempt), worker = run.worker or '', started_at = run.begun, ended_at = at,
     error = fault})
   redis.call('HDEL', key, 'worker', 'begun')
+end
+
+-- A run that failed and is tried again, until somebody looks and it has ended; the last of them are enough.
+local function keep_failing(run, place)
+  local key = P .. 'failing:' .. run.project
+  redis.call('ZADD', key, place, run.id)
+  redis.call('ZREMRANGEBYRANK', key, 0, -MOST_FAILING - 1)
 end
 """
 )

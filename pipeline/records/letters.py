@@ -63,6 +63,18 @@ return dropped
 """
 )
 
+FAILING_LUA = (
+    RUN_LUA
+    + """
+local key, rows = P .. 'failing:' .. take(), {}
+for _, id in ipairs(redis.call('ZREVRANGE', key, 0, -1)) do
+  local run = known(id)
+  if run and not ended[run.status] then rows[#rows + 1] = whole(id) else redis.call('ZREM', key, id) end
+end
+return rows
+"""
+)
+
 COUNT_LUA = "return redis.call('ZCARD', P .. take())"
 
 
@@ -102,6 +114,10 @@ class Letters(Room):
         index = ":".join(["letters", project, *(part for pair in filters if pair[1] for part in pair if part)])
         rows = await self._call(LIST_LUA, index, *decode_cursor(cursor), limit + 1)
         return paged([(id, place, row or None) for id, place, row in rows], limit, _read)
+
+    async def failing(self, project: str) -> Sequence[Run]:
+        """The runs of a project that failed and are tried again, a thousand at most, those that failed last first."""
+        return [read_run(row) for row in await self._call(FAILING_LUA, project)]
 
     async def drop(self, run_ids: Sequence[str], how: str, note: str = "") -> int:
         """Let these runs be dead letters no more, logging `letter.resolved`; returns how many were."""

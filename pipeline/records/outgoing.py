@@ -11,11 +11,12 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from pipeline.events import OUTGOING, PATIENCE, RecordClient
+from pipeline.events import OUTGOING
 from pipeline.model import Delivery
 from pipeline.records.base import Argument, Room, flat
 from pipeline.records.deliveries import CREATING_LUA, creation
 from pipeline.records.queue import Slip
+from pipeline.scripting import PATIENCE, RecordClient
 
 BATCH = 100
 """Events read at once; dispatching them is one step of the server."""

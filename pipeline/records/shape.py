@@ -22,11 +22,11 @@ RUN_LUA = (
     + """
 local function known(id)
   local row = redis.call('HMGET', P .. 'run:' .. id, 'project', 'flow', 'status', 'attempt', 'created', 'queue',
-    'queued_us', 'begun_us', 'worker', 'begun', 'paused')
+    'queued_us', 'begun_us', 'worker', 'begun', 'paused', 'heard')
   if not row[1] then return nil end
   return {id = id, project = row[1], flow = row[2], status = row[3], attempt = row[4], created = row[5],
     queue = row[6] or 'default', queued_us = row[7], begun_us = row[8], worker = row[9], begun = row[10],
-    paused = row[11]}
+    paused = row[11], heard = row[12]}
 end
 
 -- The run, when it is still the turn of this attempt and claim, and its status is one of the allowed.
@@ -64,10 +64,11 @@ local function move(run, status, fields, place)
   if ended[status] then ring(run.id) end
 end
 
+-- Its steps wait for webhooks only where somebody wants them.
 local function tell(type, run, at, facts)
   facts = facts or {}
   facts.flow, facts.attempt = run.flow, tonumber(run.attempt)
-  emit(type, run.project, run.id, at, cjson.encode(facts))
+  emit(type, run.project, run.id, at, cjson.encode(facts), nil, STEPS[type] and not run.heard)
 end
 
 -- How many files it waits for that are fetched, and how many inputs that somebody is to give. What came stands as
@@ -143,7 +144,9 @@ def read_run(row: Any) -> Run:
     run["inputs"] = {name: [_fed(fields, id) for id in ids] for name, ids in run["inputs"].items()}
     run["paused_at"] = fields[b"paused"].decode() if b"paused" in fields else None
     if status == "waiting":
-        states |= {name: states[name] | {"status": "waiting"} for name in run.get("awaits", ())}
+        # One that runs a flow rests with it.
+        resting = [name for name, state in states.items() if state["status"] == "running"]
+        states |= {name: states[name] | {"status": "waiting"} for name in (*run.get("awaits", ()), *resting)}
     run |= {"status": status, "attempt": int(fields[b"attempt"]), "nodes": _settled(status, states)}
     return Run.model_validate(run)
 

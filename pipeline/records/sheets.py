@@ -6,9 +6,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from pipeline.errors import SheetExists, SheetNotFound, SheetsTooMany
+from pipeline.events import lua_text
 from pipeline.model import Page, Sheet, now
 from pipeline.records.base import PAGE_LUA, Room, decode_cursor, paged, score
 from pipeline.records.changes import HEED_LUA
+from pipeline.records.folders import FOLDER, FOLDERS_LUA
 
 MOST_SHEETS = 10_000
 """Of one kind in one project."""
@@ -16,6 +18,7 @@ EVERY = 1000
 
 SHEETS_LUA = (
     HEED_LUA
+    + FOLDERS_LUA
     + """
 local project, kind = take(), take()
 local all = P .. 'sheets:' .. project .. ':' .. kind
@@ -28,13 +31,14 @@ local function changed(name) if name ~= '' then call_heeded(project, 'sheet:' ..
 ADD_LUA = (
     SHEETS_LUA
     + f"""
-local id, name, text, created = take(), take(), take(), take()
+local id, name, text, created, at = take(), take(), take(), take(), take()
 if redis.call('HEXISTS', all, id) == 1 then return 'exists' end
 if name ~= '' and redis.call('HEXISTS', names, name) == 1 then return 'exists' end
 if redis.call('HLEN', all) >= {MOST_SHEETS} then return 'many' end
 redis.call('HSET', all, id, text)
 redis.call('ZADD', order, created, id)
 if name ~= '' then redis.call('HSET', names, name, id) end
+if kind == {lua_text(FOLDER)} and not holds_files(project, name) then tell_folder(project, name, at, true) end
 return 'made'
 """
 )
@@ -57,8 +61,8 @@ return 'made'
 
 DELETE_LUA = (
     SHEETS_LUA
-    + """
-local id = take()
+    + f"""
+local id, at = take(), take()
 local text = redis.call('HGET', all, id)
 if not text then return 0 end
 local name = cjson.decode(text).name
@@ -67,6 +71,7 @@ redis.call('ZREM', order, id)
 if type(name) == 'string' then
   redis.call('HDEL', names, name)
   changed(name)
+  if kind == {lua_text(FOLDER)} and not holds_files(project, name) then tell_folder(project, name, at, false) end
 end
 return 1
 """
@@ -109,7 +114,9 @@ class Sheets(Room):
         """Keep a new one; raises `SheetExists` when its id or its name is taken, and `SheetsTooMany`."""
         at = now()
         sheet = Sheet(id=id, project=project, kind=kind, name=name, body=body, created_at=at, updated_at=at)
-        told = await self._call(ADD_LUA, project, kind, id, name or "", sheet.model_dump_json(), score(at))
+        told = await self._call(
+            ADD_LUA, project, kind, id, name or "", sheet.model_dump_json(), score(at), at.isoformat()
+        )
         if told == b"many":
             raise SheetsTooMany(most=MOST_SHEETS)
         _check(told, sheet)
@@ -152,7 +159,7 @@ class Sheets(Room):
 
     async def delete(self, project: str, kind: str, id: str) -> bool:
         """Forget it; whether it was there."""
-        return bool(await self._call(DELETE_LUA, project, kind, id))
+        return bool(await self._call(DELETE_LUA, project, kind, id, now().isoformat()))
 
     async def every(self, project: str, kind: str) -> list[Sheet]:
         """The first thousand of a kind, the oldest first."""

@@ -54,7 +54,8 @@ CREATING_LUA = (
     + """
 local function take_run()
   return {id = take(), project = take(), flow = take(), status = take(), attempt = take(), created = take(),
-    queue = take(), text = take(), files = take(), awaits = take(), at = take(), slip = take_slip()}
+    queue = take(), text = take(), files = take(), awaits = take(), at = take(), heard = take() == '1',
+    slip = take_slip()}
 end
 
 local function create(run)
@@ -63,6 +64,7 @@ local function create(run)
   redis.call('HSET', key, 'text', run.text, 'project', run.project, 'flow', run.flow, 'status', run.status,
     'attempt', run.attempt, 'created', run.created, 'files', run.files, 'queue', run.queue, series.mark(run.status))
   if run.awaits ~= '' then redis.call('HSET', key, 'awaits', run.awaits) end
+  if run.heard then redis.call('HSET', key, 'heard', 1) end
   local place = run.status == 'waiting' and rest_place(run, run.created) or nil
   redis.call('ZADD', P .. 'runs:' .. run.project, run.created, run.id)
   redis.call('ZADD', P .. 'runs:' .. run.project .. ':flow:' .. run.flow, run.created, run.id)
@@ -161,6 +163,7 @@ for _ = 1, tonumber(take()) do
   put_file(file)
   redis.call('SADD', P .. 'run:' .. id .. ':files', file.id)
   emit('file.stored', file.project, file.id, at, file.facts)
+  tell_folders(file.project, at)
 end
 series.stored(run, tonumber(take()))
 move(run, 'completed', {'outputs', outputs, 'facts', facts, 'finished_at', at})
@@ -258,11 +261,12 @@ local key = P .. 'run:' .. id
 local attempt = redis.call('HINCRBY', key, 'attempt', 1)
 if whole_again == '1' then redis.call('HDEL', key, 'kept') end
 if text ~= '' then redis.call('HSET', key, 'text', text, 'files', files, 'awaits', awaits) end
-drop_letter(id, at, 'retried', '')
+if drop_letter(id, at, 'retried', '') then keep_failing(run, place) end
 end_try(run, redis.call('HGET', key, 'finished_at') or at, '')
 run.attempt = attempt
 redis.call('HDEL', key, 'outputs', 'facts', 'error', 'started_at', 'finished_at', 'rested')
 for _, file in ipairs(redis.call('SMEMBERS', key .. ':files')) do drop_file(file) end
+tell_folders(run.project, at)
 redis.call('DEL', key .. ':nodes', key .. ':files')
 local waits = hungry(id)
 if waits then move(run, 'waiting', {}, rest_place(run, place)) else move(run, 'queued', {}, place) end
@@ -289,6 +293,7 @@ else
   move(run, 'queued', {}, place)
   tell('run.queued', run, at)
 end
+if problem ~= '' then keep_failing(run, place) end
 return whole(id)
 """
 )
@@ -308,7 +313,7 @@ return 1
 def run_arguments(run: Run, slip: Slip | None) -> tuple[Argument, ...]:
     """A new run and its job, if it has one yet, as `take_run` of the scripts takes them."""
     fields = (run.id, run.project, run.flow, run.status, run.attempt, score(run.created_at), run.queue)
-    return (*fields, *given_arguments(run), run.created_at.isoformat(), *(slip or ("",)))
+    return (*fields, *given_arguments(run), run.created_at.isoformat(), int(run.heard), *(slip or ("",)))
 
 
 def given_arguments(run: Run) -> tuple[str, str, str]:

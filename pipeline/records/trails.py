@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Sequence
 from typing import Any, NamedTuple
 
-from pipeline.events import FOLLOW_BATCH, NEWS, RecordClient, event_of, position
+from pipeline.events import FOLLOW_BATCH, event_of, fields_of, news_of, position
+from pipeline.hearing import Exchange
 from pipeline.model import Event
 from pipeline.records.base import Room, flat
-from pipeline.records.exchange import Exchange
+from pipeline.scripting import RecordClient
 
 BYTES = "subject::bytes:"
 """Before the id of an upload: the last word on its bytes."""
@@ -56,9 +57,9 @@ class Bytes(NamedTuple):
 class Trails(Room):
     """The lines of uploads and runs, all of them followed over one connection for the whole process."""
 
-    def __init__(self, client: RecordClient, prefix: str, event_cap: int) -> None:
+    def __init__(self, client: RecordClient, prefix: str, event_cap: int, news: Exchange | None = None) -> None:
         super().__init__(client, prefix, event_cap)
-        self._exchange = Exchange(client, f"{prefix}{NEWS}")
+        self._news = news or news_of(client, prefix)
 
     async def note(self, upload_id: str, offset: int) -> None:
         """Tell those who follow the upload how many bytes have come."""
@@ -74,13 +75,13 @@ class Trails(Room):
         subjects = [id for id in (upload_id, run_id) if id]
         places = [(f"{project}:{id}",) for id in subjects]
         last, seen = position(after), "0-0"
-        with self._exchange.heard(subjects) as ring:
+        with self._news.heard(subjects) as ring:
             while True:
                 told, *streams = await self._call(READ_LUA, upload_id or "", seen, last, *flat(places))
-                for entry in map(_pairs, told):
+                for entry in told:
                     seen = entry[0].decode()
                     yield _bytes(entry)
-                for entry in _in_order([list(map(_pairs, stream)) for stream in streams]):
+                for entry in _in_order(streams):
                     last = entry[0].decode()
                     yield event_of(project, entry)
                 if not any(len(stream) == FOLLOW_BATCH for stream in streams) and not await ring.wait(idle):
@@ -88,13 +89,7 @@ class Trails(Room):
 
     async def close(self) -> None:
         """Follow nothing any more."""
-        await self._exchange.close()
-
-
-def _pairs(entry: Any) -> Any:
-    """An entry with its fields by name, as a script answers them one after the other."""
-    id, fields = entry
-    return id, dict(zip(fields[::2], fields[1::2], strict=True))
+        await self._news.close()
 
 
 def _in_order(streams: Sequence[list[Any]]) -> list[Any]:
@@ -109,5 +104,5 @@ def _place(entry: Any) -> tuple[int, ...]:
 
 
 def _bytes(entry: Any) -> Bytes:
-    told = entry[1].get(b"offset")
+    told = fields_of(entry).get(b"offset")
     return Bytes(int(told) if told is not None else None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -11,10 +12,13 @@ import orjson
 from pipeline.errors import QuotaExceeded, UploadNotFound
 from pipeline.model import File, Limits, Run, Upload, now
 from pipeline.records.base import DUE_LUA, PAGE_LUA, Argument, Room, score
-from pipeline.records.files import FILES_LUA, file_arguments
+from pipeline.records.files import FILES_LUA, Starts, file_arguments
 from pipeline.records.queue import Slip
 from pipeline.records.steps import CREATING_LUA, run_arguments
 from pipeline.records.trails import BYTES_LUA, LAST_WORD
+
+REMEMBERED = 256
+"""Uploads that need not be read anew, for the next request of theirs is near."""
 
 # Those whose bytes come to an address of theirs wait for long, and are listed by project.
 CREATE_LUA = (
@@ -40,6 +44,15 @@ local key, offset = P .. 'upload:' .. take(), take()
 local reached = redis.call('HGET', key, 'offset')
 if not reached then return 0 end
 if tonumber(offset) > tonumber(reached) then redis.call('HSET', key, 'offset', offset) end
+return 1
+"""
+
+# Not while somebody has the turn at it, who may be making a file of what lay there before.
+LAND_LUA = """
+local id, offset = take(), take()
+if redis.call('EXISTS', P .. 'upload:' .. id) == 0 then return end
+if redis.call('EXISTS', P .. 'lock:' .. id) == 1 then return 0 end
+redis.call('HSET', P .. 'upload:' .. id, 'offset', offset)
 return 1
 """
 
@@ -80,11 +93,13 @@ local function finish()
   if redis.call('EXISTS', P .. 'upload:' .. id) == 0 then return 0 end
   local broken = over(file.project, size, take(), take())
   if broken then return broken end
-  local unheard = take() == '1'
+  local unheard, starts = take() == '1', take()
   put_file(file)
   end_upload(id)
   emit('file.uploaded', file.project, file.id, at, file.facts, nil, unheard)
   if file.stored ~= '' then emit('file.stored', file.project, file.id, at, file.facts, nil, unheard) end
+  tell_folders(file.project, at, unheard)
+  await_starts(file, starts)
   return redis.call('EXISTS', P .. 'sheets:' .. file.project .. ':on_upload') == 1 and 2 or 1
 end
 """
@@ -210,6 +225,13 @@ class Uploads(Room):
         if not await self._call(ADVANCE_LUA, upload_id, offset):
             raise UploadNotFound(id=upload_id)
 
+    async def land(self, upload_id: str, size: int) -> bool:
+        """Note that all bytes are safe, unless somebody holds it; whether it was. Raises `UploadNotFound`."""
+        landed = await self._call(LAND_LUA, upload_id, size)
+        if landed is None:
+            raise UploadNotFound(id=upload_id)
+        return bool(landed)
+
     async def finish(
         self,
         upload_id: str,
@@ -218,15 +240,25 @@ class Uploads(Room):
         following: tuple[Run, Slip] | None = None,
         text: bytes | None = None,
         unheard: bool = False,
+        starts: Starts = "none",
     ) -> bool:
         """Turn the upload into `file`, in one step with its events and the run `following` it; `text` is it as JSON.
 
         Whether the project has orders for what is stored, which are for the caller to see to.
+        Until it is `started`, it is known for which file flows are to start.
         When `unheard`, only a webhook of the records can want its events; without one they wait for nobody.
         However many are finished at once, the project's files stay within the limits: raises `QuotaExceeded`. Raises
         `UploadNotFound` when it is gone.
         """
-        made = (upload_id, now().isoformat(), *file_arguments(file, text), file.size, *_quota(limits), int(unheard))
+        made = (
+            upload_id,
+            now().isoformat(),
+            *file_arguments(file, text),
+            file.size,
+            *_quota(limits),
+            int(unheard),
+            starts,
+        )
         run = run_arguments(*following) if following else ()
         answer = await self._call(FOLLOW_LUA if following else FINISH_LUA, *made, *run)
         if not answer:
@@ -259,18 +291,24 @@ class Uploads(Room):
 
     async def _found(self, kind: str, upload_id: str) -> Upload:
         fields = ("text", "offset", "size", "metadata")
-        row = await self._client.execute_command("HMGET", self._key(kind, upload_id), *fields)
+        row = await self._ask("HMGET", self._key(kind, upload_id), *fields)
         if row[0] is None:
             raise UploadNotFound(id=upload_id)
         return _read(row)
 
 
 def _read(row: Sequence[Any]) -> Upload:
-    known = orjson.loads(row[0]) | {"offset": int(row[1])}
-    if row[2] is not None:
-        known["intake"]["declared_size"] = int(row[2])
-    if row[3] is not None:
-        known["intake"]["metadata"] = orjson.loads(row[3])
+    text, offset, size, metadata = row
+    return _begun(text, size, metadata).model_copy(update={"offset": int(offset)})
+
+
+@lru_cache(REMEMBERED)
+def _begun(text: bytes, size: bytes | None, metadata: bytes | None) -> Upload:
+    known = orjson.loads(text)
+    if size is not None:
+        known["intake"]["declared_size"] = int(size)
+    if metadata is not None:
+        known["intake"]["metadata"] = orjson.loads(metadata)
         if known["intake"]["follow"]:
             known["intake"]["follow"]["metadata"] = known["intake"]["metadata"]
     return Upload.model_validate(known)

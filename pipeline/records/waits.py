@@ -101,6 +101,8 @@ if run.status == 'queued' then
 elseif run.status == 'waiting' then
   redis.call('ZREM', P .. 'unfed', id)
   tell('run.paused', run, at)
+else
+  redis.call('PUBLISH', P .. 'pausing', id)  -- to its worker, which does not ask
 end
 return whole(id)
 """

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipeline.errors import WebhookExists, WebhookNotFound, WebhooksTooMany
-from pipeline.model import HOOK_EVENTS, HookStanding, Webhook, now
+from pipeline.model import COMMON_EVENTS, HookStanding, Webhook, has_steps, now
 from pipeline.records.base import Argument, Room, flat
 
 MOST_WEBHOOKS = 100
@@ -15,7 +15,8 @@ MOST_WEBHOOKS = 100
 # A pair of event and address belongs to one webhook.
 PAIRS_LUA = """
 local project = take()
-local all, pairs_of = P .. 'webhooks:' .. project, P .. 'webhooks:' .. project .. ':pairs'
+local all = P .. 'webhooks:' .. project
+local pairs_of, steps = all .. ':pairs', all .. ':steps'
 
 local function take_pairs()
   local pairs = {}
@@ -29,18 +30,22 @@ local function owner_of(id, pairs)
     if owner and owner ~= id then return {owner, pair} end
   end
 end
+
+-- Nothing waits to be told of the steps of runs where nobody wants them.
+local function keep_steps(id, wanted) redis.call(wanted == '1' and 'SADD' or 'SREM', steps, id) end
 """
 
 CREATE_LUA = (
     PAIRS_LUA
     + f"""
-local id, text, wanted = take(), take(), take_pairs()
+local id, text, wanted, follows = take(), take(), take_pairs(), take()
 if redis.call('HEXISTS', all, id) == 1 then return 1 end
 if redis.call('HLEN', all) >= {MOST_WEBHOOKS} then return 0 end
 local owner = owner_of(id, wanted)
 if owner then return owner end
 redis.call('HSET', all, id, text)
 for _, pair in ipairs(wanted) do redis.call('HSET', pairs_of, pair, id) end
+keep_steps(id, follows)
 return 1
 """
 )
@@ -48,13 +53,14 @@ return 1
 SWAP_LUA = (
     PAIRS_LUA
     + """
-local id, seen, text, before, wanted = take(), take(), take(), take_pairs(), take_pairs()
+local id, seen, text, before, wanted, follows = take(), take(), take(), take_pairs(), take_pairs(), take()
 if redis.call('HGET', all, id) ~= seen then return 0 end
 local owner = owner_of(id, wanted)
 if owner then return owner end
 redis.call('HSET', all, id, text)
 for _, pair in ipairs(before) do redis.call('HDEL', pairs_of, pair) end
 for _, pair in ipairs(wanted) do redis.call('HSET', pairs_of, pair, id) end
+keep_steps(id, follows)
 return 1
 """
 )
@@ -66,6 +72,7 @@ local id, seen, before = take(), take(), take_pairs()
 if redis.call('HGET', all, id) ~= seen then return 0 end
 redis.call('HDEL', all, id)
 redis.call('DEL', P .. 'webhook:' .. id)
+keep_steps(id, '0')
 for _, pair in ipairs(before) do redis.call('HDEL', pairs_of, pair) end
 return 1
 """
@@ -101,7 +108,8 @@ class Webhooks(Room):
         """Keep a new webhook and return it with its number; raises `WebhookExists` or `WebhooksTooMany`."""
         numbered = webhook.model_copy(update={"number": await self._client.incr(self._key("webhooks", "", "number"))})
         text = numbered.model_dump_json()
-        made = await self._call(CREATE_LUA, webhook.project, webhook.id, text, *_pairs(webhook))
+        wanted = (*_pairs(webhook), int(has_steps(webhook.events)))
+        made = await self._call(CREATE_LUA, webhook.project, webhook.id, text, *wanted)
         _refuse(made)
         if not made:
             raise WebhooksTooMany(most=MOST_WEBHOOKS)
@@ -122,9 +130,8 @@ class Webhooks(Room):
             seen = await self._text(project, id)
             before = Webhook.model_validate_json(seen)
             changed = before.model_copy(update={**fields, "updated_at": now()})
-            told = await self._call(
-                SWAP_LUA, project, id, seen, changed.model_dump_json(), *_pairs(before), *_pairs(changed)
-            )
+            wanted = (*_pairs(before), *_pairs(changed), int(has_steps(changed.events)))
+            told = await self._call(SWAP_LUA, project, id, seen, changed.model_dump_json(), *wanted)
             _refuse(told)
             if told:
                 return changed
@@ -158,7 +165,7 @@ class Webhooks(Room):
 
 
 def _pairs(webhook: Webhook) -> list[Argument]:
-    events = webhook.events or HOOK_EVENTS
+    events = webhook.events or COMMON_EVENTS
     return flat([f"{event} {webhook.url}"] for event in events)
 
 

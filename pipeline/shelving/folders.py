@@ -7,13 +7,11 @@ from contextlib import suppress
 from datetime import datetime
 
 from pipeline import labels
-from pipeline.errors import FileNotFound, SheetExists
-from pipeline.files import Files
-from pipeline.model import FileQuery, Grant, Sheet, new_id
+from pipeline.errors import SheetExists
+from pipeline.model import FileQuery, Sheet, new_id
 from pipeline.records import Records
+from pipeline.records.folders import FOLDER
 
-KIND = "folder"
-"""Of the sheets that note folders; their names are their paths, their bodies empty."""
 AT_ONCE = 500
 
 
@@ -25,13 +23,12 @@ def is_within(folder: str, outer: str) -> bool:
 class Folders:
     """The folders of every project, each named by its path `a/b`."""
 
-    def __init__(self, records: Records, files: Files) -> None:
+    def __init__(self, records: Records) -> None:
         self._records = records
-        self._files = files
 
     async def is_there(self, project: str, folder: str) -> bool:
         """Whether there are files in a folder, or it is noted; the root always is."""
-        if not folder or await self._records.sheets.named(project, KIND, folder):
+        if not folder or await self._records.sheets.named(project, FOLDER, folder):
             return True
         return bool((await self._records.files.find(project, FileQuery(below=folder), None, 1)).items)
 
@@ -47,7 +44,7 @@ class Folders:
         found: dict[str, Sheet] = {}
         cursor = None
         while True:
-            page = await self._records.sheets.list(project, KIND, cursor, AT_ONCE)
+            page = await self._records.sheets.list(project, FOLDER, cursor, AT_ONCE)
             found |= {sheet.name: sheet for sheet in page.items if sheet.name and is_within(sheet.name, outer)}
             cursor = page.next
             if cursor is None:
@@ -60,21 +57,10 @@ class Folders:
         """
         for one in labels.above(labels.folder(folder)):
             with suppress(SheetExists):
-                await self._records.sheets.add(project, KIND, new_id(), {}, one)
+                await self._records.sheets.add(project, FOLDER, new_id(), {}, one)
 
-    async def forget(self, project: str, folder: str) -> None:
-        """Note no longer that there is this folder, and those in it."""
+    async def forget(self, project: str, folder: str, before: datetime | None = None) -> None:
+        """Note no longer that there is this folder, and those in it, as far as they were noted `before` then."""
         for sheet in (await self.noted(project, folder)).values():
-            await self._records.sheets.delete(project, KIND, sheet.id)
-
-    async def delete(self, grant: Grant, folder: str) -> None:
-        """Delete a folder and all that is in it; what somebody else deletes meanwhile is gone as well."""
-        query, cursor = FileQuery(below=folder), None
-        while True:
-            outcomes, cursor = await self._files.each_of(grant, query, self._files.delete, cursor)
-            for outcome in outcomes:
-                if outcome.error is not None and not isinstance(outcome.error, FileNotFound):
-                    raise outcome.error
-            if cursor is None:
-                break
-        await self.forget(grant.project.id, folder)
+            if before is None or sheet.created_at <= before:
+                await self._records.sheets.delete(project, FOLDER, sheet.id)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pipeline.errors import FolderInvalid, HaulNotFound
 from pipeline.events import EventLog
 from pipeline.jobs import ERRANDS, slip
-from pipeline.model import FolderCopy, FolderMove, Grant, Haul, Redraw, new_id
+from pipeline.model import Event, FolderCopy, FolderDelete, FolderMove, Grant, Haul, Redraw, new_id
 from pipeline.records import Records
 from pipeline.records.queue import Slip
 from pipeline.shelving.folders import is_within
@@ -17,12 +17,25 @@ from pipeline.shelving.folders import is_within
 HAUL = "haul"
 """The job that does the work of a haul, or goes on with it."""
 
-Wish = FolderCopy | FolderMove | Redraw
+Wish = FolderCopy | FolderMove | FolderDelete | Redraw
 
 
 def haul_slip(prefix: str, haul: Haul) -> Slip:
     """The job of a haul, as arq would enqueue it."""
     return slip(prefix, ERRANDS, HAUL, f"haul:{haul.id}", (haul.id,), haul.project)
+
+
+def renaming(haul: Haul) -> Event | None:
+    """What is told with the end of a haul: that a folder has another name; what comes and goes is told by itself."""
+    wish = haul.wish
+    if not isinstance(wish, FolderMove) or wish.source == wish.target or _outer(wish.source) != _outer(wish.target):
+        return None
+    facts = {"folder": wish.target, "previous": wish.source}
+    return Event(type="folder.updated", project=haul.project, subject=wish.target, facts=facts)
+
+
+def _outer(folder: str) -> str:
+    return folder.rpartition("/")[0]
 
 
 class Hauling:
@@ -70,6 +83,8 @@ def _check(wish: Wish) -> None:
         return
     if not wish.source:
         raise FolderInvalid(folder="/", reason="it is the root")
+    if isinstance(wish, FolderDelete):
+        return
     if wish.source == wish.target and isinstance(wish, FolderCopy):
         raise FolderInvalid(folder=wish.target, reason="it is the folder that is copied")
     if wish.source != wish.target and isinstance(wish, FolderMove) and is_within(wish.target, wish.source):

@@ -65,6 +65,20 @@ class Staging(Protocol):
         """
         ...
 
+    async def replace(self, upload: Upload, body: bytes) -> None:
+        """Have `body` staged, all of it or nothing, in place of whatever was; durable when it returns.
+
+        Nobody need hold the upload for that: of several at once the last one counts.
+        """
+        ...
+
+    async def read(self, upload: Upload, most: int) -> bytes | None:
+        """What `append` or `replace` staged, if it is at most `most` bytes; None if it is more, or nothing.
+
+        None also where `promote` is as fast as writing those bytes anew.
+        """
+        ...
+
     async def offset(self, upload: Upload) -> int:
         """How many bytes are staged durably; 0 for an upload nothing was written to."""
         ...

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import time
 from collections.abc import AsyncGenerator, AsyncIterable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
+from itertools import count
 from pathlib import Path
+from typing import NamedTuple
 from uuid import uuid4
 
-from pipeline.errors import OffsetMismatch
+from pipeline.errors import OffsetMismatch, StorageUnavailable
 from pipeline.model import Upload
 from pipeline.staging.base import Check, Staged, passes, unchecked
 from pipeline.storage.base import PIECE
-from pipeline.storage.drafts import Draft, faults_spoken, finished, sync_folder
+from pipeline.storage.drafts import BATCH, Draft, faults_spoken, finished, sync_folder
 from pipeline.storage.local import DRAFT, LocalStorage
+from pipeline.storage.together import Together
 
 PARTS = ".parts"
+FRESH = 30.0
+"""Seconds for which the system still has in memory what it was given to write."""
 
 
 class LocalStaging:
@@ -25,6 +32,9 @@ class LocalStaging:
 
     def __init__(self, storage: LocalStorage) -> None:
         self._storage = storage
+        self._draft = f"{DRAFT}{uuid4()}-"
+        self._numbers = count()
+        self._replacing = Together(self._replaced)
 
     async def append(
         self,
@@ -44,6 +54,48 @@ class LocalStaging:
             return draft.position
         finally:
             draft.close()
+
+    async def replace(self, upload: Upload, body: bytes) -> None:
+        draft = await self._drafted()
+        try:
+            await draft.take(body)
+            draft.flush()
+            await self._replacing.settle(_Landing(draft, self._whole(upload)))
+        except BaseException:
+            draft.path.unlink(missing_ok=True)
+            raise
+        finally:
+            draft.close()
+
+    async def _drafted(self) -> Draft:
+        path = self._storage.staging / f"{self._draft}{next(self._numbers)}"
+        try:
+            return Draft.create(path)
+        except StorageUnavailable as fault:
+            if not isinstance(fault.__cause__, FileNotFoundError):
+                raise
+            await self._storage.prepare()
+            return Draft.create(path)
+
+    def _replaced(self, landing: _Landing) -> set[Path]:
+        landing.draft.sync()
+        with faults_spoken(landing.place):
+            landing.draft.path.replace(landing.place)
+        return {self._storage.staging}
+
+    async def read(self, upload: Upload, most: int) -> bytes | None:
+        with faults_spoken(whole := self._whole(upload)):
+            try:
+                descriptor = os.open(whole, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            except FileNotFoundError:
+                return None
+            try:
+                reading = partial(os.read, descriptor, most + 1)
+                is_fresh = os.fstat(descriptor).st_mtime > time.time() - FRESH
+                body = reading() if is_fresh else await finished(reading)
+            finally:
+                os.close(descriptor)
+        return body if len(body) <= most else None
 
     async def offset(self, upload: Upload) -> int:
         with faults_spoken(self._whole(upload)):
@@ -86,7 +138,10 @@ class LocalStaging:
         await finished(partial(self._promote, upload, target))
 
     async def drop(self, upload: Upload) -> None:
-        await finished(partial(self._forget, upload))
+        size = upload.intake.declared_size
+        if upload.way == "put" and size is not None and size <= BATCH:
+            return self._forget(upload)
+        return await finished(partial(self._forget, upload))
 
     async def left(self, before: datetime) -> AsyncGenerator[Staged, None]:
         for staged in await finished(self._staged):
@@ -160,15 +215,19 @@ class LocalStaging:
             sync_folder(self._storage.staging)
 
     def _forget(self, upload: Upload) -> None:
-        self._remove(self._whole(upload))
-        self._remove(self._parts(upload))
+        with faults_spoken(whole := self._whole(upload)):
+            whole.unlink(missing_ok=True)
+        if upload.way != "put":
+            self._remove(self._parts(upload))
 
     def _remove(self, path: Path) -> None:
         with faults_spoken(path):
-            while path.is_dir():
-                with suppress(FileNotFoundError):  # somebody else removes it too
-                    shutil.rmtree(path)
-            path.unlink(missing_ok=True)
+            try:
+                path.unlink(missing_ok=True)
+            except IsADirectoryError:
+                while path.is_dir():
+                    with suppress(FileNotFoundError):  # somebody else removes it too
+                        shutil.rmtree(path)
 
     def _staged(self) -> list[Staged]:
         folder = self._storage.staging
@@ -184,6 +243,13 @@ class LocalStaging:
 
     def _parts(self, upload: Upload) -> Path:
         return self._storage.staging / f"{upload.id}{PARTS}"
+
+
+class _Landing(NamedTuple):
+    """All bytes of an upload on their way to where they wait."""
+
+    draft: Draft
+    place: Path
 
 
 def _as_left(path: Path) -> Staged | None:

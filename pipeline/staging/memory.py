@@ -39,6 +39,13 @@ class MemoryStaging:
         check()
         return len(body)
 
+    async def replace(self, upload: Upload, body: bytes) -> None:
+        self._keep(_whole(upload), body)
+
+    async def read(self, upload: Upload, most: int) -> bytes | None:
+        body = self._body(_whole(upload))
+        return None if self._parts(upload) or len(body) > most else body
+
     async def offset(self, upload: Upload) -> int:
         return len(self._body(_whole(upload))) + sum(len(self._body(key)) for key in self._parts(upload))
 

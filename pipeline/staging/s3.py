@@ -83,6 +83,12 @@ class S3Staging:
             await self._keep_tail(upload, standing, tail, check)
         return standing.begin + len(tail)
 
+    async def replace(self, upload: Upload, body: bytes) -> None:
+        await self._storage.write(self._name(upload, PUT), body, upload.intake.declared_type or sniff.UNKNOWN)
+
+    async def read(self, upload: Upload, most: int) -> bytes | None:
+        return None
+
     async def offset(self, upload: Upload) -> int:
         return self._end(upload, await self._standing(upload))
 

@@ -13,7 +13,9 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import count
 from pathlib import Path
+from uuid import uuid4
 
 from pipeline.errors import PathInvalid
 from pipeline.storage.base import Content
@@ -61,7 +63,8 @@ class Bundles:
 
     def __init__(self, root: Path, staging: Path, prefix: str) -> None:
         self._root = str(root)
-        self._start = f"{staging}/{prefix}"
+        self._start = f"{staging}/{prefix}{uuid4()}-"
+        self._numbers = count()
         self._together = Together(self._moved)
         self._sound: dict[str, float] = {}
 
@@ -69,7 +72,7 @@ class Bundles:
         """Keep `contents`, whose keys all lie in `folder`, which is new; raises `PathInvalid`, `StorageFull`, ..."""
         self._check(folder.rpartition("/")[0])
         place = f"{self._root}/{folder}"
-        bundle = Bundle(f"{self._start}{folder.rpartition('/')[2]}", place)
+        bundle = Bundle(f"{self._start}{next(self._numbers)}", place)
         try:
             with faults_spoken(place):
                 bundle.write(contents)

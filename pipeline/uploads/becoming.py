@@ -9,8 +9,9 @@ from typing import Protocol
 import structlog
 
 from pipeline.errors import ChecksumMismatch, FileInfected, SafelightError, UploadNotFound
-from pipeline.model import File, Grant, ImageFacts, Run, Upload, now
+from pipeline.model import File, Grant, ImageFacts, Project, Run, Upload, now
 from pipeline.records import Records
+from pipeline.records.files import Starts
 from pipeline.records.queue import Slip
 from pipeline.settings import Settings
 from pipeline.storage.base import Content, Storage
@@ -26,6 +27,13 @@ class OnStored(Protocol):
 
 Prepare = Callable[[Grant, Upload, File], Awaitable[tuple[Run, Slip] | None]]
 Look = Callable[[File], None]
+
+STRANDED_AFTER = timedelta(seconds=30)
+"""How long whoever stored a file has to tell of it himself."""
+GIVEN_UP_AFTER = timedelta(days=1)
+"""How long it is tried again for him."""
+CATCH_UP = 500
+"""Files that are looked at in one step."""
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -100,11 +108,27 @@ class Becoming:
         return file
 
     async def announce(self, grant: Grant, file: File, *, ordered: bool = True) -> None:
-        """Tell of a file that is kept for good; what goes wrong behind it is only logged."""
+        """Tell of a file that is kept for good; what goes wrong behind it is logged, and made up for by `catch_up`."""
         try:
             await self._on_stored(grant, file, ordered=ordered)
+            if starts_of(grant.project, file) == "some" or (ordered and file.root is None):
+                await self._records.files.started(file.id)
         except SafelightError as error:
             log.warning("on_upload_failed", file=file.id, code=error.code, reason=error.message)
+
+    async def catch_up(self) -> int:
+        """Tell of files that were stored a while ago and that nobody came to tell of; returns how many."""
+        ids = await self._records.files.starting(now() - STRANDED_AFTER, CATCH_UP)
+        for id, file in zip(ids, await self._records.files.get_many(ids), strict=True):
+            project = self._settings.projects.get(file.project) if file else None
+            if file is None or project is None or file.stored_at is None or file.stored_at < now() - GIVEN_UP_AFTER:
+                await self._records.files.started(id)
+                continue
+            try:
+                await self.announce(Grant(project=project), file)
+            except Exception:  # one that cannot be told of keeps no other from it
+                log.exception("on_upload_fault", file=id)
+        return len(ids)
 
     async def is_file(self, id: str) -> bool:
         """Whether the upload of this id has become a File."""
@@ -151,11 +175,21 @@ class Becoming:
         """Put it on record; whether anything can have been ordered for files of its project."""
         try:
             unheard = not grant.project.names_webhook(file)
-            return await self._records.uploads.finish(file.id, file, grant.project.limits, following, text, unheard)
+            starts = starts_of(grant.project, file)
+            return await self._records.uploads.finish(
+                file.id, file, grant.project.limits, following, text, unheard, starts
+            )
         except UploadNotFound:
             if not await self.is_file(file.id):  # a commit sent twice by the client library finds itself done
                 raise
             return True
+
+
+def starts_of(project: Project, file: File) -> Starts:
+    """Whether flows are to start for a file once it is stored; for one put with another only those of the settings."""
+    if project.on_upload:
+        return "some"
+    return "orders" if file.root is None else "none"
 
 
 def _check_digest(upload: Upload, digest: str) -> None:

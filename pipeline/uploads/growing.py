@@ -23,7 +23,7 @@ from pipeline.errors import (
 )
 from pipeline.model import File, Grant, Intake, Upload
 from pipeline.records import Records
-from pipeline.storage.base import Storage
+from pipeline.storage.base import ByteRange, Storage
 from pipeline.uploads.becoming import Look
 from pipeline.uploads.checking import Checksum, checked
 from pipeline.uploads.holds import Hold, Holds
@@ -54,6 +54,15 @@ class Grown:
     file: File | None = None
     before: bool = False
     """Whether it had been that File before this request."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """The bytes of a piece from `start` to before `stop`; without a `stop` all of one that is complete."""
+
+    id: str
+    start: int = 0
+    stop: int | None = None
 
 
 class Growing:
@@ -123,22 +132,38 @@ class Growing:
         except UploadNotFound:
             return await self._repeated(grant, id, stretch, chunks)
 
-    async def join(self, grant: Grant, intake: Intake, ids: Sequence[str], look: Look | None = None) -> File:
-        """The File that the bytes of complete pieces make in this order; one may come more than once, and all stay.
+    async def join(self, grant: Grant, intake: Intake, parts: Sequence[Part], look: Look | None = None) -> File:
+        """The File that parts of pieces make in this order; one may come more than once, and all stay.
 
         Raises `PieceInvalid`, and what `Uploads.accept` and `look` do.
         """
         async with contextlib.AsyncExitStack() as turns:
-            for id in sorted(set(ids)):
+            for id in sorted({part.id for part in parts}):
                 await self._piece(grant, id)
                 await turns.enter_async_context(self._holds.of(id))
-            pieces = {id: await self._piece(grant, id) for id in set(ids)}
+            pieces = {id: await self._piece(grant, id) for id in {part.id for part in parts}}
+            for part in parts:
+                _check_reach(pieces[part.id], part)
             for piece in pieces.values():
                 await self._writing.set_aside(piece)
-            size = sum(pieces[id].offset for id in ids)
-            joined = self._read([pieces[id] for id in ids])
+            size = sum((pieces[part.id].offset if part.stop is None else part.stop) - part.start for part in parts)
             whole = intake.model_copy(update={"declared_size": size})
-            return await self._uploads.accept(grant, whole, joined, look=look)
+            return await self._uploads.accept(grant, whole, self._read(parts, pieces), look=look)
+
+    async def complete(self, grant: Grant, id: str, intake: Intake, look: Look | None = None) -> File:
+        """The File that a complete piece is by itself, under the claims of the whole; asked again it is the same.
+
+        Raises `PieceInvalid`, and what the whole is refused for, also by `look`, with which the piece is gone.
+        """
+        async with self._holds.of(id):
+            (file,) = await self._records.files.get_many([id])
+            if file is not None and file.project == grant.project.id:
+                return file
+            piece = await self._piece(grant, id)
+            _check_reach(piece, Part(id))
+            made = self._opening.made(grant, await self._opening.narrowed(grant, intake), id=id)
+            same = {name: getattr(piece, name) for name in ("offset", "storage", "key", "expires_at")}
+            return await settled(self._writing.become(grant, made.model_copy(update=same), look=look))
 
     # One request
 
@@ -234,13 +259,13 @@ class Growing:
             raise PieceInvalid(id=id, reason="it is not there") from fault
         if not upload.piece:
             raise PieceInvalid(id=id, reason="it was not begun as a part of a file")
-        if upload.offset != upload.intake.declared_size:
-            raise PieceInvalid(id=id, reason="bytes of it are missing")
         return upload
 
-    async def _read(self, pieces: Sequence[Upload]) -> AsyncIterator[bytes]:
-        for piece in pieces:
-            async for chunk in self._storages[piece.storage].open(piece.key):
+    async def _read(self, parts: Sequence[Part], pieces: Mapping[str, Upload]) -> AsyncIterator[bytes]:
+        for part in parts:
+            piece = pieces[part.id]
+            some = None if part.stop is None else ByteRange(part.start, part.stop - 1)
+            async for chunk in self._storages[piece.storage].open(piece.key, some):
                 yield chunk
 
     def _rules(self, grant: Grant, upload: Upload) -> Rules:
@@ -249,6 +274,13 @@ class Growing:
 
 def _declared(upload: Upload, size: int) -> Upload:
     return upload.model_copy(update={"intake": upload.intake.model_copy(update={"declared_size": size})})
+
+
+def _check_reach(piece: Upload, part: Part) -> None:
+    """Raise `PieceInvalid` unless the bytes of a part are there."""
+    missing = piece.offset != piece.intake.declared_size if part.stop is None else piece.offset < part.stop
+    if missing:
+        raise PieceInvalid(id=piece.id, reason="bytes of it are missing")
 
 
 async def _check_empty(chunks: AsyncIterable[bytes], upload: Upload) -> None:

@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator
 
 from pipeline.acts import ended
 from pipeline.errors import RecordsUnavailable, UploadBusy, UploadTakenOver
-from pipeline.events import Bell, Ring
+from pipeline.hearing import Bell, Ring
 from pipeline.records import Records
 from pipeline.uploads.cleaning import Cleaning
 

@@ -32,7 +32,8 @@ from pipeline.staging import Staging
 from pipeline.uploads.holds import Holds
 from pipeline.uploads.opening import Opening
 from pipeline.uploads.progress import Progress
-from pipeline.uploads.verbs import Uploads
+from pipeline.uploads.verbs import Ended, Uploads
+from pipeline.uploads.writing import SMALL
 
 PART_SIZE = 5 * 1024 * 1024
 """Bytes of each part but the last, unless the caller wants larger ones or there would be too many; S3 takes no less."""
@@ -161,18 +162,41 @@ class Parts:
         size = _known_size(upload.intake)
         if length is not None and length != size:
             raise PutLengthWrong(wanted=size)
-        async with self._holds.of(id):
-            upload = await self._of_way(grant, id, "put")
+        take = self._put_small if size <= SMALL else self._put_large
+        await take(grant, upload, size, chunks)
+
+    async def _put_large(self, grant: Grant, upload: Upload, size: int, chunks: AsyncIterable[bytes]) -> None:
+        async with self._holds.of(upload.id):
+            upload, staging = await self._of_way(grant, upload.id, "put"), self._staging(upload)
             arrival = Arrival(chunks, self._opening.rules(grant, upload.intake))
             await arrival.open()
-            staging = self._staging(upload)
             await staging.drop(upload)
             with self._progress.of(upload, arrival):
                 await staging.append(upload, 0, arrival)
             if arrival.size != size:
                 await staging.drop(upload)
                 raise PutLengthWrong(wanted=size)
-            await self._records.uploads.advance(id, size)
+            await self._records.uploads.advance(upload.id, size)
+
+    async def _put_small(self, grant: Grant, upload: Upload, size: int, chunks: AsyncIterable[bytes]) -> None:
+        """Nobody need wait for his turn: the bytes are held until all have come, and take the others' place at once."""
+        staging, arrival = self._staging(upload), Arrival(chunks, self._opening.rules(grant, upload.intake))
+        await arrival.open()
+        with self._progress.of(upload, arrival):
+            body = b"".join([chunk async for chunk in arrival])
+        if len(body) != size:
+            raise PutLengthWrong(wanted=size)
+        await staging.replace(upload, body)
+        try:
+            await self._landed(upload.id, size)
+        except UploadNotFound:  # it came to its end meanwhile
+            await staging.drop(upload)
+            raise
+
+    async def _landed(self, id: str, size: int) -> None:
+        if not await self._records.uploads.land(id, size):
+            async with self._holds.of(id):
+                await self._records.uploads.advance(id, size)
 
     # When they are all there
 
@@ -191,12 +215,25 @@ class Parts:
 
         Raises `PartsMissing`, `PartSizeWrong` or `PartTagWrong` (the upload goes on), else what `Uploads.finish` does.
         """
-        with contextlib.suppress(UploadNotFound):  # it may be a File by now
+        try:
             upload = await self._opening.found(grant, id)
-            if upload.way == "parts" and not await self._uploads.is_promoted(upload):
+        except UploadNotFound:  # it may be a File by now
+            return await self._uploads.finish(grant, id)
+        return (await self.end(grant, upload, tags)).file
+
+    async def end(
+        self,
+        grant: Grant,
+        upload: Upload,
+        tags: Mapping[int, str] | None = None,
+        metadata: Mapping[str, str] | None = None,
+    ) -> Ended:
+        """The same of an upload that was found a moment ago; `metadata` takes the place of what it was begun with."""
+        if upload.way == "parts" and not await self._uploads.is_promoted(upload):
+            with contextlib.suppress(UploadNotFound):
                 await self._staging(upload).confirm(upload, tags or {})
-                self._check_all(await self.slots(grant, id))
-        return await self._uploads.finish(grant, id)
+                self._check_all(await self.slots(grant, upload.id))
+        return await self._uploads.end(grant, upload, metadata)
 
     async def _received(self, upload: Upload) -> int:
         return sum((await self._staging(upload).parts(upload)).values())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pipeline.model import File, Grant, Intake
 from pipeline.records import Records
 from pipeline.uploads.cleaning import Cleaning
-from pipeline.uploads.growing import Growing
+from pipeline.uploads.growing import Growing, Part
 from pipeline.uploads.holds import Holds
 from pipeline.uploads.ranging import AGAIN
 from pipeline.uploads.verbs import Uploads
@@ -43,7 +43,7 @@ class Segments:
             standing = await self._records.stretches.standing(name, total)
             if standing.reach < total:
                 return None
-            file = await self._growing.join(grant, intake, standing.way)
+            file = await self._growing.join(grant, intake, [Part(id) for id in standing.way])
             for id in standing.way:
                 await self._records.notes.keep(grant.project.id, f"segment:{id}", file.id, self._lasts)
             await self._records.stretches.settle(name, file.id, "", AGAIN)

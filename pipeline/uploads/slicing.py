@@ -1,15 +1,16 @@
 """Uploads whose client brings slice after slice without saying where they belong: each counts whole, or not at all.
 
-Its client goes on from the offset it is answered with, and sends the same slice again when no answer came. So a slice
-that is the last one once more is answered with that offset and not kept; one that comes yet again is another slice of
-the same bytes. What a cut left behind the last whole slice are bytes of the very slice that is sent again: they stay.
+Its client goes on from the offset it is answered with, and sends the slice again, longer or shorter maybe, when no
+answer came. So a slice that begins as the last one did is answered with that offset and not kept; one that comes yet
+again is another slice of the same bytes, sent once too often. What a cut left behind the last whole slice are bytes of
+the very slice that is sent again: they stay.
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
-from collections.abc import AsyncIterable, AsyncIterator
+import zlib
+from collections.abc import AsyncIterable, AsyncIterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -33,6 +34,8 @@ class Reach:
     offset: int = 0
     length: int = 0
     digest: str = ""
+    sums: Sequence[int] = ()
+    """CRC-32 of its first byte, of its first 2, 4, 8, ..."""
 
 
 @dataclass(frozen=True)
@@ -44,16 +47,23 @@ class Sliced(Grown):
 
 @dataclass(frozen=True)
 class Slice:
-    """A slice that has come whole; `head` is the digest of as many of its bytes as the slice before had."""
+    """A slice that has come whole; `sums` are of its first byte, of its first 2, 4, 8, ..."""
 
     size: int
     digest: str
-    head: str = ""
+    sums: Sequence[int]
 
     def repeats(self, reach: Reach) -> bool:
-        """Whether it is, or begins with, the last one."""
-        same = self.size == reach.length and self.digest == reach.digest
-        return bool(self.size and reach.digest) and (same or self.head == reach.digest)
+        """Whether it is the last one, or, longer or shorter, what can be told of both begins the same.
+
+        That is more than half of the shorter one; a slice that is taken for another costs its client a second way.
+        """
+        if not self.size or not reach.digest:
+            return False
+        if self.size == reach.length:
+            return self.digest == reach.digest
+        known = min(len(self.sums), len(reach.sums))
+        return known > 0 and self.sums[known - 1] == reach.sums[known - 1]
 
 
 class Slicing:
@@ -105,9 +115,7 @@ class Slicing:
         bytes), `BodyTooLong`, `UploadNotFound`, `UploadExpired`, and what the bytes of the whole are refused for.
         """
         with contextlib.closing(Aside(self._folder)) as aside:
-            known = begun.reach.length
-            head = 0 if length is not None and length <= known else known
-            slice = await _received(chunks, aside, most, head)
+            slice = await _received(chunks, aside, most)
             if length is not None and slice.size < length:
                 raise BodyIncomplete(received=slice.size, declared=length)
             if begun.file:
@@ -144,7 +152,7 @@ class Slicing:
         end = reach.offset + slice.size
         self._check_room(grant, upload, end)
         grown = await self._appended(grant, upload, reach.offset, slice.size, aside)
-        await self._note(upload, Reach(end, slice.size, slice.digest))
+        await self._note(upload, Reach(end, slice.size, slice.digest, slice.sums))
         return grown if grown.file else Grown(_at(grown.upload, end))
 
     def _check_room(self, grant: Grant, upload: Upload, end: int) -> None:
@@ -189,21 +197,35 @@ def _again(standing: Sliced, slice: Slice) -> Grown:
     return standing
 
 
-async def _received(chunks: AsyncIterable[bytes], aside: Aside, most: int, head: int) -> Slice:
-    whole, beginning = Digest(), hashlib.sha256()
+async def _received(chunks: AsyncIterable[bytes], aside: Aside, most: int) -> Slice:
+    whole, beginnings = Digest(), Beginnings()
 
     async def digested() -> AsyncIterator[bytes]:
-        left = head
         async for chunk in chunks:
             await whole.add(chunk)
-            if left:
-                beginning.update(chunk[:left])
-                left -= min(left, len(chunk))
+            beginnings.add(chunk)
             yield chunk
 
     await aside.take(digested(), most)
-    is_longer = head and aside.size > head
-    return Slice(aside.size, await whole.hex(), beginning.hexdigest() if is_longer else "")
+    return Slice(aside.size, await whole.hex(), beginnings.sums)
+
+
+class Beginnings:
+    """What a slice begins with, by the `sums` of its first byte, of its first 2, 4, 8, ... as far as it goes."""
+
+    def __init__(self) -> None:
+        self.sums: list[int] = []
+        self._sum = self._size = 0
+
+    def add(self, chunk: bytes) -> None:
+        """Hear the next bytes."""
+        rest = memoryview(chunk)
+        while rest:
+            part = rest[: 2 ** len(self.sums) - self._size]
+            rest = rest[len(part) :]
+            self._sum, self._size = zlib.crc32(part, self._sum), self._size + len(part)
+            if self._size == 2 ** len(self.sums):
+                self.sums.append(self._sum)
 
 
 async def _behind(aside: Aside, passed: int) -> AsyncIterator[bytes]:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterable, Awaitable, Callable, Mapping
 from contextlib import suppress
 from datetime import datetime
+from typing import NamedTuple
 
 from pipeline.arrival import Arrival
 from pipeline.errors import RecordsUnavailable, SafelightError, UploadBusy, UploadNotFound
@@ -18,13 +19,17 @@ from pipeline.uploads.becoming import Becoming, Look
 from pipeline.uploads.cleaning import Cleaning
 from pipeline.uploads.holds import Holds
 from pipeline.uploads.opening import Opening
-from pipeline.uploads.writing import Writing
-
-SMALL = 256 * 1024
-"""Bodies of at most so many bytes are held until all of them have come, and then go straight to their place."""
+from pipeline.uploads.writing import SMALL, Writing
 
 Opened = Callable[[Upload], Awaitable[None]]
 Instead = Callable[[str], Awaitable[File | None]]
+
+
+class Ended(NamedTuple):
+    """The File of an upload, and whether another request had made it one."""
+
+    file: File
+    before: bool
 
 
 class Uploads:
@@ -83,11 +88,21 @@ class Uploads:
         Raises `BodyIncomplete` (the upload goes on) or whatever its bytes are refused for (the upload is gone).
         """
         try:
-            await self._opening.found(grant, id)
-            async with self._holds.of(id):
-                return await self._writing.become(grant, await self._opening.found(grant, id))
+            upload = await self._opening.found(grant, id)
         except UploadNotFound:
             return await self._finished_before(grant, id)
+        return (await self.end(grant, upload)).file
+
+    async def end(self, grant: Grant, upload: Upload, metadata: Mapping[str, str] | None = None) -> Ended:
+        """The same of an upload that was found a moment ago; `metadata` takes the place of what it was begun with."""
+        try:
+            async with self._holds.of(upload.id):
+                if metadata is not None:
+                    await self._records.uploads.describe(upload.id, metadata)
+                file = await self._writing.become(grant, await self._opening.found(grant, upload.id))
+                return Ended(file, before=False)
+        except UploadNotFound:
+            return Ended(await self._finished_before(grant, upload.id), before=True)
 
     async def accept(
         self,

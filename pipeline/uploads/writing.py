@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
+from hashlib import sha256
 
 from pipeline.arrival import Arrival, Digest
 from pipeline.errors import (
@@ -12,6 +14,7 @@ from pipeline.errors import (
     FlowNotFound,
     FlowVersionNotFound,
     OffsetMismatch,
+    PathInvalid,
     RecordsUnavailable,
     SafelightError,
     SandboxClosed,
@@ -30,12 +33,14 @@ from pipeline.sniff import HEAD_SIZE
 from pipeline.staging import Staging
 from pipeline.storage.base import Storage
 from pipeline.stored import delete_bytes
-from pipeline.uploads.becoming import Becoming
+from pipeline.uploads.becoming import Becoming, Look
 from pipeline.uploads.cleaning import Cleaning
 from pipeline.uploads.holds import Hold
 from pipeline.uploads.opening import Opening
 from pipeline.uploads.progress import Progress
 
+SMALL = 256 * 1024
+"""Bodies of at most so many bytes are held until all of them have come, and then go straight to their place."""
 REFUSALS = (FileTooLarge, ScanTooLarge, BodyTooLong, TypeNotAllowed, TypeMismatch, SvgRefused)
 """What ends an upload for good while its bytes arrive."""
 RESUMABLE = (
@@ -114,17 +119,22 @@ class Writing:
             await self._cleaning.quietly(self._note_offset(upload))
             raise
 
-    async def become(self, grant: Grant, upload: Upload, arrival: Arrival | None = None) -> File:
-        """The File that an upload with all its bytes becomes; with `arrival` they have come just now, all of them."""
+    async def become(
+        self, grant: Grant, upload: Upload, arrival: Arrival | None = None, look: Look | None = None
+    ) -> File:
+        """The File that an upload with all its bytes becomes; with `arrival` they have come just now, all of them.
+
+        What `look` raises ends the upload, as what its bytes are refused for does.
+        """
         try:
             if arrival is None or not arrival.is_measured:
-                return await self._finish(grant, upload, arrival)
+                return await self._finish(grant, upload, arrival, look)
             return await self._finish_measured(grant, upload, arrival)
         except RESUMABLE:
             await self._cleaning.quietly(self._settle(upload, arrival))
             raise
-        except SafelightError:
-            await self._cleaning.quietly(self.forget(upload))
+        except SafelightError as error:
+            await self._cleaning.quietly(self._refuse(upload, error))
             raise
 
     async def set_aside(self, upload: Upload) -> None:
@@ -146,9 +156,12 @@ class Writing:
         elif arrival is not None:
             await staging.append(upload, await staging.offset(upload), _nothing())
 
-    async def _finish(self, grant: Grant, upload: Upload, arrival: Arrival | None) -> File:
+    async def _finish(self, grant: Grant, upload: Upload, arrival: Arrival | None, look: Look | None) -> File:
         rules, storage = self._opening.rules(grant, upload.intake), self._storage(upload)
-        promoted = None if arrival else await storage.stat(upload.key)  # by an earlier try that came to no end
+        if arrival is None and (body := await self._small(upload)):
+            with suppress(PathInvalid):  # an earlier try that came to no end has put them there
+                return await self._finish_small(grant, upload, body, look)
+        promoted = None if arrival else await storage.stat(upload.key)
         if promoted:
             size = promoted.size
         else:
@@ -156,7 +169,25 @@ class Writing:
             rules.check_end(size)
             await self._staging(upload).promote(upload, upload.intake.declared_type or "application/octet-stream")
         head, digest = await _read_through(storage.open(upload.key))
-        return await self._becoming.file(grant, upload, rules.type_of(head), size, digest)
+        file = await self._becoming.file(grant, upload, rules.type_of(head), size, digest, look)
+        if promoted:  # of a small one, what waited lies there still
+            await self._cleaning.quietly(self._staging(upload).drop(upload))
+        return file
+
+    async def _small(self, upload: Upload) -> bytes | None:
+        """All bytes that wait, if they are so few that they are written anew sooner than moved and read."""
+        declared = upload.intake.declared_size
+        if upload.way == "parts" or declared is None or declared > SMALL:
+            return None
+        return await self._staging(upload).read(upload, SMALL)
+
+    async def _finish_small(self, grant: Grant, upload: Upload, body: bytes, look: Look | None) -> File:
+        rules = self._opening.rules(grant, upload.intake)
+        rules.check_end(len(body))
+        media_type, digest = rules.type_of(body[:HEAD_SIZE]), sha256(body).hexdigest()
+        file = await self._becoming.at_once(grant, upload, media_type, body, digest, look)
+        await self._cleaning.quietly(self._staging(upload).drop(upload))
+        return file
 
     async def _finish_measured(self, grant: Grant, upload: Upload, arrival: Arrival) -> File:
         """Without reading the bytes once more."""
@@ -167,11 +198,23 @@ class Writing:
 
     async def forget(self, upload: Upload) -> None:
         """Remove an upload that did not become a File: bytes first, so that a record always leads to what is left."""
+        if await self._emptied(upload):
+            await self._records.uploads.delete(upload.id)
+
+    async def _refuse(self, upload: Upload, error: SafelightError) -> None:
+        """The same; why is remembered of those whose end somebody else asks for than who sent the bytes."""
+        if upload.way == "append":
+            await self.forget(upload)
+        elif await self._emptied(upload):
+            await self._records.failures.note(upload, error)
+
+    async def _emptied(self, upload: Upload) -> bool:
+        """Remove the bytes of an upload unless it is a File by now; whether it was none."""
         if await self._becoming.is_file(upload.id):
-            return
+            return False
         await self._staging(upload).drop(upload)
         await delete_bytes(self._storage(upload), upload.key)
-        await self._records.uploads.delete(upload.id)
+        return True
 
     def _storage(self, upload: Upload) -> Storage:
         return self._storages[upload.storage]

@@ -313,6 +313,12 @@ def job_record(
     ) | {"clientId": run.project}
 
 
+def execution_state(order: Sequence[str], node: str, inputs: Mapping[str, Sequence[str]]) -> Document:
+    """Where in the `order` of its nodes a job rests, with the ids of its `inputs`, but for those that lack a file."""
+    given = {name: list(ids) for name, ids in inputs.items() if ids}
+    return {"executionOrder": list(order), "currentIndex": order.index(node), "inputs": given}
+
+
 # Events of the sockets
 
 

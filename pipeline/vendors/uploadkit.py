@@ -113,6 +113,12 @@ def upload_row(upload: Upload, base: str) -> Document:
     return told | {"url": public_url(base, key), "status": "UPLOADING", **times, "projectId": upload.project}
 
 
+def failed_row(upload: Upload, at: datetime, code: str, reason: str) -> Document:
+    """The same of one that was refused, and why; the vendor has the status and no words for the reason."""
+    why = {"status": "FAILED", "url": None, "failureCode": code, "failureReason": reason}
+    return upload_row(upload, "") | why | {"updatedAt": moment(at)}
+
+
 def _row(id: str, key: str, name: str, size: int, media_type: str, metadata: Mapping[str, str]) -> Document:
     names = {"id": id, "_id": id, "key": key, "name": name, "fileName": name}
     facts = {"size": size, "fileSize": size, "type": media_type, "contentType": media_type}

@@ -19,6 +19,7 @@ from pipeline.records.queue import Slip
 from pipeline.settings import Settings
 from pipeline.webhooks.dialects import DIALECTS, READS
 from pipeline.webhooks.message import Message
+from pipeline.webhooks.rewinding import rewound
 from pipeline.webhooks.targets import NAMESPACE, Targets
 
 DELIVER = "deliver_webhook"
@@ -119,6 +120,7 @@ class Dispatching:
     def _message(self, leaving: Leaving, files: Mapping[str, File], runs: Mapping[str, Run]) -> Message:
         gone = File.model_validate(leaving.noun) if leaving.noun and leaving.type.startswith("file.") else None
         run = runs.get(leaving.subject) if leaving.type.startswith("run.") else None
+        run = rewound(run, leaving.type, leaving.at, leaving.facts) if run else None
         return Message(
             leaving.event,
             leaving.type,

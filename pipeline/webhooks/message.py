@@ -12,7 +12,10 @@ from pipeline.model import File, Run, Sheet, Webhook
 
 @dataclass(frozen=True)
 class Message:
-    """An event with what it is about, as that stood when the event was dispatched; None for what is gone."""
+    """An event with what it is about, as that stood when the event was dispatched; None for what is gone.
+
+    A run is as the event left it.
+    """
 
     event: str
     type: str

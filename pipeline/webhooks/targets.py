@@ -75,7 +75,7 @@ class Targets:
 
     async def _of_flow(self, run: Run) -> str | None:
         try:
-            return (await self._flows.get(run.flow, run.version)).webhook
+            return (await self._flows.of(run)).webhook
         except (FlowNotFound, FlowVersionNotFound):
             return None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import shutil
 import subprocess
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from functools import cache
 from pathlib import Path
@@ -45,6 +45,11 @@ def packages(home: Path) -> Path:
     with _alone(cache):
         _install(home / "package.json", cache)
     return cache
+
+
+def program(name: str) -> Path:
+    """`clients/<name>/node.mjs` beside the packages that it imports."""
+    return shutil.copyfile(CLIENTS / name / "node.mjs", packages(CLIENTS / name) / "node.mjs")
 
 
 @contextmanager
@@ -90,9 +95,16 @@ async def running_chromium() -> AsyncIterator[Browser]:
 
 @asynccontextmanager
 async def open_page(browser: Browser, name: str) -> AsyncIterator[Page]:
-    """A page of an origin of its own, nothing stored yet, that has run the bundle `name`."""
-    app = web.Application()
+    """A page that has run the bundle `name`."""
     texts = {"/": (PAGE.format(name=name), "text/html"), f"/{name}.js": (bundle(name), "text/javascript")}
+    async with open_origin(browser, texts) as page:
+        yield page
+
+
+@asynccontextmanager
+async def open_origin(browser: Browser, texts: Mapping[str, tuple[str, str]]) -> AsyncIterator[Page]:
+    """A page of an origin of its own, nothing stored yet, that has these texts and their types by path."""
+    app = web.Application()
 
     async def answer(request: web.Request) -> web.Response:
         text, kind = texts.get(request.path, ("", "text/plain"))

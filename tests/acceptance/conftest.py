@@ -36,9 +36,9 @@ class Stack:
 
 
 @contextmanager
-def running_stack(data: Path, port: int = 0, **variables: str) -> Iterator[Stack]:
+def running_stack(data: Path, port: int = 0, web: int = 1, **variables: str) -> Iterator[Stack]:
     """`safelight up` on a port, by itself a free one, with these SAFELIGHT_ variables, ended as Ctrl-C ends it."""
-    command = [SAFELIGHT, "up", "--json", "--port", str(port), "--data", str(data)]
+    command = [SAFELIGHT, "up", "--json", "--port", str(port), "--web", str(web), "--data", str(data)]
     environ = os.environ | {"SAFELIGHT_FLOWS_DIR": "flows", "SAFELIGHT_SANDBOX_CHILDREN": "1"} | variables
     program = subprocess.Popen(command, stdout=subprocess.PIPE, env=environ)
     assert program.stdout is not None
@@ -49,6 +49,15 @@ def running_stack(data: Path, port: int = 0, **variables: str) -> Iterator[Stack
         program.send_signal(signal.SIGINT)
         assert program.wait(40) == 0
         program.stdout.close()
+
+
+@contextmanager
+def configured_stack(data: Path, text: str, web: int = 1, **variables: str) -> Iterator[Stack]:
+    """The same with a configuration file of this text."""
+    config = data / "own.yaml"
+    config.write_text(text)
+    with running_stack(data, web=web, SAFELIGHT_CONFIG=str(config), **variables) as stack:
+        yield stack
 
 
 @pytest.fixture(scope="package")
@@ -95,7 +104,7 @@ class Client:
         return opened(await self.fetch(output, folder))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 async def chromium() -> AsyncIterator[Browser]:
     if reason := missing():
         pytest.skip(reason)

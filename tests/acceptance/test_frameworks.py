@@ -17,7 +17,7 @@ from PIL import Image
 from playwright.async_api import Browser, FilePayload, Page, Route, expect
 
 from tests.acceptance.browsing import CLIENTS, packages
-from tests.acceptance.conftest import Stack, running_stack
+from tests.acceptance.conftest import Stack, configured_stack
 
 HOME = CLIENTS / "frameworks"
 DOCS = Path("docs")
@@ -37,10 +37,7 @@ projects:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    data = tmp_path_factory.mktemp("frameworks")
-    config = data / "own.yaml"
-    config.write_text(CONFIG)
-    with running_stack(data, SAFELIGHT_CONFIG=str(config)) as stack:
+    with configured_stack(tmp_path_factory.mktemp("frameworks"), CONFIG) as stack:
         yield stack
 
 

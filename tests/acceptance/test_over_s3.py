@@ -75,6 +75,21 @@ async def test_a_large_file_arrives_whole_and_is_read_in_parts(s3_client: Client
         assert await answer.read() == content[5242870:5242901]
 
 
+async def test_chunks_by_range_become_one_file(s3_client: Client) -> None:
+    content = random.Random(2).randbytes(7 * 2**20 + 5)
+    chunks = [(start, content[start : start + 3 * 2**20]) for start in range(0, len(content), 3 * 2**20)]
+    wrong = (0, bytes(3 * 2**20))
+    # In their order they go into one upload; what comes again lies apart, and all of it is joined.
+    for order in (chunks, [wrong, chunks[1], chunks[0], chunks[2]]):
+        for start, piece in order:
+            header = {"Content-Range": f"bytes {start}-{start + len(piece) - 1}/{len(content)}"}
+            url = "/ittybit/d/demo/film.bin"
+            async with s3_client.session.put(url, data=io.BytesIO(piece), headers=header) as answer:
+                assert answer.status == (201 if piece is chunks[2][1] else 202), await answer.text()
+        async with s3_client.session.get(url) as answer:
+            assert await answer.read() == content
+
+
 def keys_in(bucket: str) -> list[str]:
     """Every key under the prefix of a storage URL, seen with Amazon's own client."""
     address = urlsplit(bucket)

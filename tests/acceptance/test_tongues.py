@@ -19,7 +19,7 @@ from pyuploadcare import Uploadcare
 from tusclient.client import TusClient
 
 from tests.acceptance.browsing import CLIENTS
-from tests.acceptance.conftest import Stack, running_stack
+from tests.acceptance.conftest import Stack, configured_stack
 from tests.acceptance.packages import installed, told
 
 SECRET, KEY = "demosecretkey", "uk_live_0123456789abcdef0123456789abcdef"
@@ -200,10 +200,7 @@ def _fetched(url: str) -> bytes:
 
 @pytest.fixture(scope="module")
 async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
-    data = tmp_path_factory.mktemp("tongues")
-    config = data / "own.yaml"
-    config.write_text(CONFIG)
-    running = running_stack(data, SAFELIGHT_CONFIG=str(config))
+    running = configured_stack(tmp_path_factory.mktemp("tongues"), CONFIG)
     yield await asyncio.to_thread(running.__enter__)
     await asyncio.to_thread(running.__exit__, None, None, None)
 

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import hmac
 import io
+import os
 import time
 from collections.abc import AsyncIterator, Mapping
 from random import Random
@@ -15,6 +16,8 @@ from uuid import uuid4
 import aiohttp
 import pytest
 from redis.asyncio import Redis
+
+from pipeline.storage.base import Content
 
 from .conftest import serving
 from .house import House, Multipart, photo
@@ -229,6 +232,69 @@ async def test_a_presigned_put_takes_its_type_and_length_only(house: House, key:
     assert (file["image"]["width"], file["mime"]) == (200, "image/jpeg")
     await put(url, b"y" * len(picture), **headers)
     assert await content(house, file) == picture, "an address changes no file"
+
+
+async def begun(house: House, body: bytes, name: str = "a.bin") -> tuple[str, str]:
+    """The id of an upload by one PUT, and where its bytes go."""
+    upload = await house.json("POST", "/v1/uploads", 201, json={"size": len(body), "way": "put", "name": name})
+    return upload["id"], upload["put"]["url"]
+
+
+def waiting(house: House) -> list[str]:
+    """What lies in the staging of the disk."""
+    return sorted(os.listdir(house.data / "files" / ".staging"))
+
+
+async def test_a_presigned_put_that_is_refused_leaves_the_earlier_one(house: House) -> None:
+    body = noise(50_000)
+    id, url = await begun(house, body)
+    octets = {"Content-Type": "application/octet-stream"}
+    assert (await put(url, body, **octets))[0] == 200
+    assert waiting(house) == [id]
+    await house.problem("PUT", url, 403, "PUT_LENGTH_WRONG", data=chunked(body[:-1]), headers=octets, key=None)
+    bodies = [noise(50_000, seed) for seed in range(2, 8)]
+    assert waiting(house) == [id] and (house.data / "files/.staging" / id).read_bytes() == body
+    assert {status for status, _, _ in await asyncio.gather(*(put(url, one, **octets) for one in bodies))} == {200}
+    file = await house.json("POST", f"/v1/uploads/{id}/finish", 201)
+    assert await content(house, file) in bodies and waiting(house) == []
+    assert (await put(url, body, **octets))[0] == 404 and waiting(house) == []
+
+
+async def test_a_presigned_put_counts_only_while_nobody_ends_the_upload(house: House) -> None:
+    body, octets = noise(9000), {"Content-Type": "application/octet-stream"}
+    holds = house.core.uploads._holds
+
+    async def sent(ended: bool) -> int:
+        id, url = await begun(house, body)
+        async with holds.of(id):
+            going = asyncio.create_task(put(url, body, **octets))
+            async with asyncio.timeout(10):
+                while f"free:{id}" not in holds._bell._rings:
+                    await asyncio.sleep(0.005)
+            assert not going.done(), "nothing is acknowledged that may not count"
+            if ended:
+                await house.core.records.uploads.delete(id)
+        status, _, _ = await going
+        if not ended:
+            assert await content(house, await house.json("POST", f"/v1/uploads/{id}/finish", 201)) == body
+        return status
+
+    assert await asyncio.gather(sent(False), sent(True)) == [200, 404]
+    assert waiting(house) == []
+
+
+async def test_an_end_that_broke_off_before_it_was_on_record_can_be_asked_for_again(house: House) -> None:
+    picture = photo(120, 80)
+    id, url = await begun(house, picture, "p.jpg")
+    assert (await put(url, picture, **{"Content-Type": "application/octet-stream"}))[0] == 200
+    upload = await house.core.records.uploads.get(id)
+    await house.core.storages["default"].put_all([Content(upload.key, picture, "image/jpeg")])
+    file = await house.json("POST", f"/v1/uploads/{id}/finish", 201)
+    assert (file["image"]["width"], file["sha256"]) == (120, hashlib.sha256(picture).hexdigest())
+    assert await content(house, file) == picture and waiting(house) == []
+    kept = house.data / "files" / upload.key
+    assert kept.with_name(kept.name + ".json").exists()
+    assert await house.json("POST", f"/v1/uploads/{id}/finish", 201) == file
 
 
 # Tickets

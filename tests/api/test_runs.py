@@ -7,9 +7,15 @@ import io
 import json
 import subprocess
 from collections.abc import AsyncIterator, Mapping
+from contextlib import aclosing
+from dataclasses import replace
 from typing import Any
 
+import aiohttp
 from PIL import Image
+
+from pipeline.model import Event, now
+from tests.records.nouns import a_run
 
 from .house import TINY, House, Multipart, photo
 
@@ -135,21 +141,62 @@ async def test_head_of_a_stream_ends(house: House) -> None:
         assert (answer.status, answer.headers["Content-Type"]) == (200, "text/event-stream")
 
 
-async def test_followers_that_leave_free_their_connections(house: House) -> None:
-    async def blocked() -> int:
-        return int((await house.redis.info("clients"))["blocked_clients"])
+async def test_many_readers_share_few_connections_and_see_everything_once_and_in_order(house: House) -> None:
+    records, log = house.core.records, house.core.events
+    runs = [a_run() for _ in range(4)]
+    for run in runs:
+        await records.runs.create(run)
+    seen = (await log.recent("demo", limit=1))[0].id
+    before = len(await house.redis.client_list())
+    async with asyncio.timeout(60), aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
+        crowd = replace(house, session=session)
+        on_project = [asyncio.create_task(ids_until(crowd, "/v1/events", seen, runs[-1].id)) for _ in range(100)]
+        on_runs = [asyncio.create_task(ids_until(crowd, f"/v1/runs/{run.id}/events", "0", run.id)) for run in runs * 25]
+        while not all([await readers(house, name) for name in (":demo", *(run.id for run in runs))]):
+            await asyncio.sleep(0.005)
+        for number in range(40):
+            await log.append(Event(type="node.completed", project="demo", subject=runs[number % 4].id))
+        held = len(await house.redis.client_list()) - before
+        for run in runs:
+            await records.runs.cancel(run.id, now())
+        told = await asyncio.gather(*on_project, *on_runs)
+    assert held <= 4, "of Redis, by two hundred readers"
+    whole = [event.id for event in await log.read("demo", None, seen, 1000)]
+    wanted = [[event.id for event in await log.read("demo", run.id, "0", 1000)] for run in runs]
+    assert [len(one) for one in (whole, *wanted)] == [44, 12, 12, 12, 12]
+    assert told == [whole] * 100 + wanted * 25
 
-    before = await blocked()
+
+async def ids_until(house: House, path: str, last: str, subject: str) -> list[str]:
+    """The ids of all events until this run was cancelled, read by one who leaves now and then and returns."""
+    ids = [last]
+    while True:
+        async with aclosing(events_of(house, path, {"Last-Event-ID": ids[-1]})) as events:
+            async for event in events:
+                ids.append(event["id"])
+                if (event["event"], event["data"]["subject"]) == ("run.cancelled", subject):
+                    return ids[1:]
+                if len(ids) % 15 == 0:
+                    break
+
+
+async def readers(house: House, name: str) -> int:
+    """How many web processes listen for this."""
+    ((_, count),) = await house.redis.pubsub_numsub(f"{house.core.settings.key_prefix}news:{name}")
+    return int(count)
+
+
+async def test_readers_that_leave_are_not_listened_for(house: House) -> None:
     async with house.ask("GET", "/v1/events") as one, house.ask("GET", "/v1/events") as two:
         assert await one.content.readline() == await two.content.readline() == b"retry: 2000\n"
         async with asyncio.timeout(10):
-            while await blocked() < before + 2:
-                await asyncio.sleep(0.02)
+            while not await readers(house, ":demo"):
+                await asyncio.sleep(0.005)
         one.close()
         two.close()
     async with asyncio.timeout(10):
-        while await blocked() > before:
-            await asyncio.sleep(0.02)
+        while await readers(house, ":demo"):
+            await asyncio.sleep(0.005)
 
 
 async def test_input_sent_without_a_file_name(house: House, worker: Worker) -> None:

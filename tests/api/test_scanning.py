@@ -142,6 +142,28 @@ async def test_a_webhook_is_told_what_would_have_come_and_which_virus_it_has(hou
     assert told["signature"].startswith("Eicar-Test")
 
 
+async def sliced(house: House, body: bytes, key: str = "scanned-key") -> tuple[str, int, dict[str, Any]]:
+    """An upload as the clients of Uploadista make it, with status and answer of its only chunk."""
+    ask = {"storageId": "default", "type": "text/plain", "size": len(body), "fileName": "a.txt"}
+    upload = await house.json("POST", "/uploadista/api/upload", key=key, json=ask)
+    return upload["id"], *await chunk(house, upload["id"], body, key)
+
+
+async def chunk(house: House, id: str, body: bytes, key: str = "scanned-key") -> tuple[int, dict[str, Any]]:
+    octets = {**house.headers(key), "Content-Type": "application/octet-stream"}
+    url = f"{house.base}/uploadista/api/upload/{id}"
+    async with house.session.patch(url, data=body, headers=octets) as told:
+        return told.status, await told.json()
+
+
+async def test_clients_of_uploadista_are_told_of_a_virus_in_their_words(house: House) -> None:
+    id, status, answer = await sliced(house, EICAR)
+    assert (status, answer["code"]) == (400, "VIRUS_DETECTED") and "Eicar-Test" in answer["message"]
+    assert (await chunk(house, id, EICAR))[1]["code"] == "FILE_NOT_FOUND"
+    _, status, answer = await sliced(house, b"clean words")
+    assert status == 200 and answer["url"]
+
+
 async def test_other_projects_are_not_scanned(house: House) -> None:
     await accepted(house, "body", EICAR, "a.txt", key="trusting-key")
 
@@ -221,6 +243,14 @@ async def test_what_survives_is_scanned_when_it_is_back(alone: House) -> None:
     async with speaking(alone.data / "socket"):
         await alone.problem("POST", f"{path}/finish", 422, "FILE_INFECTED")
     assert not any(EICAR in path.read_bytes() for path in alone.data.rglob("*") if path.is_file())
+
+
+async def test_an_upload_of_uploadista_survives_the_scanner(alone: House) -> None:
+    id, status, answer = await sliced(alone, b"clean words")
+    assert (status, answer["code"]) == (500, "VIRUS_SCAN_FAILED")
+    async with speaking(alone.data / "socket"):
+        status, answer = await chunk(alone, id, b"clean words")
+    assert (status, answer["offset"]) == (200, 11) and answer["url"]
 
 
 async def test_a_tus_upload_survives_the_scanner(alone: House) -> None:

@@ -16,57 +16,39 @@ from typing import Any
 import pytest
 from PIL import Image, ImageChops, ImageStat
 from pyuploadcare.secure_url import AkamaiSecureUrlBuilderWithAclToken, AkamaiSecureUrlBuilderWithUrlToken
-from yarl import URL
 
 from pipeline.model import Grant
 from tests.api.house import House
-
-RED, GREEN, BLUE, YELLOW = (220, 40, 40), (40, 200, 60), (40, 60, 220), (230, 220, 40)
-WIDTH, HEIGHT = 640, 480
-
-
-def quarters(width: int = WIDTH, height: int = HEIGHT, mode: str = "RGB") -> Image.Image:
-    """Red and green above blue and yellow."""
-    image = Image.new(mode, (width, height))
-    half = width // 2, height // 2
-    for place, colour in zip(((0, 0), (half[0], 0), (0, half[1]), half), (RED, GREEN, BLUE, YELLOW), strict=True):
-        image.paste(colour, (*place, place[0] + half[0], place[1] + half[1]))
-    return image
-
-
-def encoded(image: Image.Image, form: str = "PNG", **said: Any) -> bytes:
-    out = io.BytesIO()
-    image.save(out, form, **said)
-    return out.getvalue()
+from tests.api.quarters import (
+    BLUE,
+    DRAWING,
+    GREEN,
+    RED,
+    YELLOW,
+    Look,
+    Viewer,
+    at,
+    edged,
+    encoded,
+    is_whole,
+    moving,
+    near,
+    quarters,
+    turned,
+)
 
 
 @dataclass
-class Shop:
-    """A served house with a worker, and the pictures in it by name."""
+class Shop(Viewer):
+    """Who looks at pictures by their names: `{name}` in a path is the id of one."""
 
-    house: House
     ids: dict[str, str]
 
-    async def get(self, path: str, method: str = "GET", **headers: str) -> tuple[int, dict[str, str], bytes]:
-        """Status, headers and body at a path of delivery; `{name}` in it is the id of a picture."""
-        url = f"{self.house.base}{path.format(**self.ids)}"
-        spelt = {name.replace("_", "-"): text for name, text in headers.items()}
-        asked = self.house.session.request(method, URL(url, encoded=True), headers=spelt, skip_auto_headers=["Accept"])
-        async with asked as answer:
-            return answer.status, {k.lower(): v for k, v in answer.headers.items()}, await answer.read()
-
-    async def picture(self, path: str, **headers: str) -> Image.Image:
-        status, _, body = await self.get(path, **headers)
-        assert status == 200, body[:300]
-        image = Image.open(io.BytesIO(body))
-        image.load()
-        return image
+    def address(self, path: str) -> str:
+        return path.format(**self.ids)
 
     async def refused(self, path: str, status: int = 400) -> str:
-        found, headers, body = await self.get(path, Origin="https://page.example")
-        assert (found, headers["access-control-allow-origin"]) == (status, "*"), (found, body[:300])
-        assert b"Traceback" not in body
-        return body.decode()
+        return (await self.refusal(path, status))[1]
 
 
 async def sent(house: House, body: bytes, name: str, **said: Any) -> str:
@@ -76,52 +58,24 @@ async def sent(house: House, body: bytes, name: str, **said: Any) -> str:
 
 @pytest.fixture(scope="module")
 async def shop(served: House, worker: subprocess.Popen[bytes]) -> AsyncIterator[Shop]:
-    turned = Image.Exif()
-    turned[0x0112] = 6
-    turned[0x8298] = "Ada"
-    trimmed = Image.new("RGB", (200, 100), "#ffffff")
-    trimmed.paste((0, 0, 0), (50, 20, 150, 80))
     clear = quarters(mode="RGBA")
     clear.putalpha(Image.linear_gradient("L").resize(clear.size))
-    frames = [Image.new("RGB", (64, 48), colour) for colour in ("#ff0000", "#00ff00", "#0000ff")]
-    animated = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:], duration=200)
     ids = {
         "photo": await sent(served, encoded(quarters()), "photo.png"),
         "jpeg": await sent(served, encoded(quarters(), "JPEG", quality=95), "photo.jpg"),
-        "turned": await sent(served, encoded(quarters(), "JPEG", exif=turned, quality=95), "turned.jpg"),
+        "turned": await sent(served, turned(), "turned.jpg"),
         "mark": await sent(served, encoded(Image.new("RGB", (100, 50), "#ff00ff")), "mark.png"),
-        "edged": await sent(served, encoded(trimmed), "edged.png"),
+        "edged": await sent(served, edged(), "edged.png"),
         "clear": await sent(served, encoded(clear), "clear.png"),
-        "moving": await sent(served, animated, "moving.gif"),
+        "moving": await sent(served, moving(), "moving.gif"),
         "grey": await sent(served, encoded(Image.linear_gradient("L").point(lambda v: 80 + v // 4)), "grey.png"),
         "text": await sent(served, b"no picture", "note.txt"),
         "wide": await sent(served, encoded(Image.new("L", (4000, 100), 128)), "wide.png"),
+        "drawing": await sent(served, DRAWING, "drawing.svg"),
     }
-    ids["drawing"] = await sent(
-        served, b'<svg xmlns="http://www.w3.org/2000/svg" width="40" height="30"><rect width="40" height="30"/></svg>',
-        "drawing.svg",
-    )  # fmt: skip
     yield Shop(served, ids)
 
 
-def at(image: Image.Image, x: float, y: float) -> tuple[int, ...]:
-    """The colour at fractions of the picture."""
-    pixel = image.convert("RGB").getpixel((int(x * (image.width - 1)), int(y * (image.height - 1))))
-    assert isinstance(pixel, tuple)
-    return pixel
-
-
-def near(one: tuple[int, ...], other: tuple[int, ...], most: int = 12) -> bool:
-    return all(abs(a - b) <= most for a, b in zip(one, other, strict=True))
-
-
-def is_whole(image: Image.Image) -> bool:
-    """Whether all four quarters are where they belong."""
-    spots = ((0.1, 0.1, RED), (0.9, 0.1, GREEN), (0.1, 0.9, BLUE), (0.9, 0.9, YELLOW))
-    return all(near(at(image, x, y), colour) for x, y, colour in spots)
-
-
-Look = Callable[[Image.Image], bool]
 GEOMETRY: list[tuple[str, tuple[int, int], Look]] = [
     ("preview/", (640, 480), is_whole),
     ("preview/320x320/", (320, 240), is_whole),

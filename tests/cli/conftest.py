@@ -185,15 +185,15 @@ def running(folder: Path, *words: object, **more: str) -> Iterator[Up]:
             program.stdout.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def up_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("house")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def up(up_folder: Path) -> Iterator[Up]:
     """One server for all tests that only talk to it."""
-    with running(up_folder) as started:
+    with running(up_folder, SAFELIGHT_SANDBOX_CHILDREN="1") as started:
         yield started
 
 

@@ -88,6 +88,25 @@ async def test_pieces_become_the_bytes(storage: Storage, staging: Staging, uploa
     assert await leftovers(storage) == [upload.key]
 
 
+async def test_a_whole_body_takes_the_place_of_another(
+    storage: Storage, staging: Staging, elsewhere: Staging, upload: Upload
+) -> None:
+    assert not await staging.read(upload, 10)
+    for body in (noise(300_000), b"the second"):
+        await staging.replace(upload, body)
+        assert await elsewhere.offset(upload) == len(body)
+        assert await elsewhere.read(upload, len(body)) in (body, None)
+    assert await staging.read(upload, 9) is None
+    bodies = [noise(1000, seed) for seed in range(8)]
+    await asyncio.gather(*((elsewhere if seed % 2 else staging).replace(upload, bodies[seed]) for seed in range(8)))
+    await staging.promote(upload, TYPE)
+    assert await bytes_of(storage, upload.key) in bodies
+    assert await leftovers(storage) == [upload.key]
+    await staging.replace(upload, b"late")
+    await elsewhere.drop(upload)
+    assert await leftovers(storage) == [upload.key]
+
+
 @pytest.mark.parametrize("wrong", [0, 5, 8])
 async def test_a_wrong_offset_changes_nothing(staging: Staging, upload: Upload, wrong: int) -> None:
     await staging.append(upload, 0, pieces(b"staged"))

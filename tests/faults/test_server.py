@@ -14,8 +14,8 @@ import pytest
 
 from pipeline.core import Core
 from pipeline.errors import RecordsUnavailable, RunNotFound
-from pipeline.events import PATIENCE
 from pipeline.model import File, Grant, Intake, Run, new_id
+from pipeline.scripting import PATIENCE
 from pipeline.settings import Settings
 from tests.api.test_serve import free_port, until_ready
 from tests.faults.ground import (

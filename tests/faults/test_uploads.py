@@ -18,10 +18,11 @@ import aiohttp
 import pytest
 
 from pipeline.core import Core, open_core
-from pipeline.events import RecordClient, script
+from pipeline.events import script
 from pipeline.model import Grant, now
 from pipeline.records.holds import GIVE_BACK_LUA, TAKE_LUA
-from pipeline.records.uploads import ADVANCE_LUA, CREATE_LUA, FINISH_LUA
+from pipeline.records.uploads import ADVANCE_LUA, CREATE_LUA, FINISH_LUA, LAND_LUA
+from pipeline.scripting import RecordClient
 from pipeline.settings import Settings
 from tests.api.test_serve import free_port, until_ready
 
@@ -269,10 +270,10 @@ class Whole(Client):
 # The reckoning
 
 
-async def assert_only(place: Place, file: Any, others: int = 0) -> None:
+async def assert_only(place: Place, file: Any, others: int = 0, body: bytes = BODY) -> None:
     """The File is there once, whole and told of once; sweeps leave it and up to so many others, and nothing else."""
-    assert (file["size"], file["sha256"]) == (len(BODY), hashlib.sha256(BODY).hexdigest())
-    assert await (await place.session.get(file["url"])).read() == BODY
+    assert (file["size"], file["sha256"]) == (len(body), hashlib.sha256(body).hexdigest())
+    assert await (await place.session.get(file["url"])).read() == body
     told = [event.type for event in await place.core.events.read("demo", file["id"], None, 100)]
     assert [type for type in told if type.startswith("file.")] == ["file.uploaded", "file.stored"]
     files = (await place.core.records.files.list("demo")).items
@@ -346,6 +347,34 @@ async def test_a_server_killed_at_a_word(place: Place, way: str, step: str, word
     file = await client.go_on()
     assert await client.end() == file, "sent again, it answers with the same file"
     await assert_only(place, file, others=1 if way == "whole" else 0)
+
+
+PUT_WORDS = {"landed": LAND_LUA, **{word: WORDS[word] for word in ("turn taken", "made a file", "turn given back")}}
+
+
+@pytest.mark.parametrize("side", SIDES)
+@pytest.mark.parametrize("word", PUT_WORDS)
+@pytest.mark.parametrize("settings", ["here"], indirect=True)
+async def test_a_server_killed_while_a_small_file_comes_by_one_put(place: Place, word: str, side: Side) -> None:
+    body = BODY[:50_000]
+    upload = await place.json("POST", "/v1/uploads", 201, json={"name": "a.bin", "size": len(body), "way": "put"})
+    url, finish = upload["put"]["url"].removeprefix(place.base), f"/v1/uploads/{upload['id']}/finish"
+    if word != "landed":
+        await place.ask("PUT", url, 200, data=body, headers=OCTETS)
+    place.kill_at(side, PUT_WORDS[word])
+    with pytest.raises(CUT):
+        if word == "landed":
+            await place.ask("PUT", url, 200, data=body, headers=OCTETS)
+        else:
+            await place.ask("POST", finish, 201)
+    await asyncio.wait_for(place.line.cut.wait(), 10)
+    await place.killed()
+    await place.start()
+    if word == "landed":
+        await place.ask("PUT", url, 200, data=body, headers=OCTETS)
+    file = await place.json("POST", finish, 201)
+    assert await place.json("POST", finish, 201) == file, "sent again, it answers with the same file"
+    await assert_only(place, file, body=body)
 
 
 # Killed while bytes arrive

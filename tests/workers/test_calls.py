@@ -10,13 +10,13 @@ import pytest
 from arq import Retry
 from redis.asyncio import Redis
 
-from pipeline.core import Core, open_core
+from pipeline.core import Core
 from pipeline.delivery import Order, Recipe
 from pipeline.errors import CircuitOpen
 from pipeline.model import Grant, Intake, Project, Run
 from pipeline.settings import Settings
 from tests.outside import Outside, fixed, listening
-from tests.workers.conftest import once, picture
+from tests.workers.conftest import calling, once, picture
 from workers.derivatives import Derivatives
 from workers.jobs import Jobs
 
@@ -50,9 +50,7 @@ async def core(settings: Settings, redis: Redis, outside: Outside) -> AsyncItera
     """With a project that may call what is private and has a secret, and one that may not."""
     open_project = Project(id="open", allow_private_urls=True, secrets={"key": SECRET})
     strict = Project(id="strict", secrets={"key": SECRET})
-    projects = {project.id: project for project in (open_project, strict)}
-    async with open_core(settings.model_copy(update={"projects": projects}), sandbox_children=1) as core:
-        await core.flows.put("calls", FLOW.format(url=outside.url))
+    async with calling(settings, FLOW.format(url=outside.url), open_project, strict) as core:
         yield core
 
 

@@ -31,6 +31,7 @@ nodes:
   heavy: {type: convert, format: avif, lossless: true, effort: "{params.effort}"}
   out: {type: save}
 """
+FILM = "nodes: {film: {type: input}, about: {type: video_probe}}"
 
 
 @contextlib.asynccontextmanager
@@ -94,9 +95,13 @@ async def test_a_worker_runs_a_flow_and_tells_of_itself(
     run = await core.runs.start(grant, "small", {"photo": [photo.id]}, {"width": 48})
     bad = await core.uploads.accept(grant, Intake(), once(b"no picture"))
     wrong = await core.runs.start(grant, "small", {"photo": [bad.id]})
-    async with worker(settings) as process:
+    await core.flows.put("film", FILM)
+    film = await core.uploads.accept(grant, Intake(), once(b"\0\0\0\x18ftypisom\0\0\0\0isommp42" + bytes(64)))
+    unmade = await core.runs.start(grant, "film", {"film": [film.id]})
+    async with worker(settings, IMAGEIO_FFMPEG_EXE=str(settings.data_dir / "no-ffmpeg")) as process:
         done = await core.runs.wait(grant, run.id, 60)
         failed = await core.runs.wait(grant, wrong.id, 60)
+        unmade = await core.runs.wait(grant, unmade.id, 60)
         (beat,) = await core.records.workers.list()
         log = await stopped(process)
     assert done.status == "completed", done.error
@@ -108,6 +113,8 @@ async def test_a_worker_runs_a_flow_and_tells_of_itself(
         assert shown.format == "WEBP" and shown.size == (output.width, output.height)
         assert shown.width <= 48 and shown.height <= 24
     assert failed.status == "failed" and failed.error is not None and failed.error.code == "IMAGE_UNREADABLE"
+    assert unmade.status == "failed" and unmade.error is not None and unmade.error.node == "about"
+    assert (unmade.error.code, "`ffmpeg`" in unmade.error.message) == ("VIDEO_UNAVAILABLE", True)
     assert (beat.pid, beat.slots, beat.queues) == (process.pid, 2, ("interactive", "default", "bulk"))
     assert await core.records.workers.list() == []
     assert [line["event"] for line in log if line["event"] == "worker_stopped"]

@@ -8,11 +8,11 @@ import pytest
 from arq import Retry
 from redis.asyncio import Redis
 
-from pipeline.core import Core, open_core
-from pipeline.model import Grant, Intake, Project, Run
+from pipeline.core import Core
+from pipeline.model import Grant, Intake, Run
 from pipeline.settings import Settings
-from tests.outside import Outside, fixed, listening
-from tests.workers.conftest import kept_files, once, picture
+from tests.outside import Outside, fixed
+from tests.workers.conftest import calling, kept_files, once, picture
 from workers.jobs import Jobs
 
 FLOW = """
@@ -27,27 +27,16 @@ nodes:
 
 
 @pytest.fixture
-async def outside() -> AsyncIterator[Outside]:
-    async with listening() as outside:
-        outside.answers |= {
-            "/better": fixed(200, picture(32, 24), Content_Type="image/png"),
-            "/words": fixed(200, b'{"text": "a gradient"}'),
-            "/hook": fixed(500),
-        }
-        yield outside
+def outside(outside: Outside) -> Outside:
+    """Its hook fails."""
+    outside.answers |= {"/better": fixed(200, picture(32, 24), Content_Type="image/png"), "/hook": fixed(500)}
+    return outside
 
 
 @pytest.fixture
 async def core(settings: Settings, redis: Redis, outside: Outside) -> AsyncIterator[Core]:
-    projects = {"open": Project(id="open", allow_private_urls=True)}
-    async with open_core(settings.model_copy(update={"projects": projects}), sandbox_children=1) as core:
-        await core.flows.put("calls", FLOW.format(url=outside.url))
+    async with calling(settings, FLOW.format(url=outside.url)) as core:
         yield core
-
-
-@pytest.fixture
-def grant(core: Core) -> Grant:
-    return Grant(project=core.settings.projects["open"])
 
 
 async def tried(core: Core, run: Run, tries: int, attempt: int = 1) -> Run:

@@ -56,6 +56,11 @@ async def cores(settings: Settings, redis: Redis) -> AsyncIterator[list[Core]]:
         yield [await stack.enter_async_context(open_core(settings)) for _ in range(3)]
 
 
+@pytest.fixture
+def core(cores: list[Core]) -> Core:
+    return cores[0]
+
+
 async def looked(cores: Sequence[Core], moment: datetime) -> int:
     """How many runs were started when every core looked, all at once and twice."""
     counts = [Ticker(core).start_due(moment) for core in cores for _ in range(2)]

@@ -12,11 +12,12 @@ from redis.asyncio import Redis
 
 from pipeline.core import Core
 from pipeline.errors import NodeFailed, StorageUnavailable, WorkerNotFound
-from pipeline.events import RecordClient, script
+from pipeline.events import script
 from pipeline.jobs import RUN_FLOW as JOB
 from pipeline.jobs import job_bytes, queue_key
 from pipeline.model import File, Grant, Run, WorkerBeat, now
 from pipeline.records.queue import ENQUEUE_LUA, Death
+from pipeline.scripting import RecordClient
 from tests.workers.conftest import kept_files, once
 from tests.workers.test_jobs import Stand, jobs, started
 from tests.workers.test_queue import Act, Bench, Gated

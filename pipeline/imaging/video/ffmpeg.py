@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import shutil
 import signal
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
@@ -20,11 +21,12 @@ from typing import IO, TypeVar
 
 from pydantic import AfterValidator
 
-from pipeline.errors import ImageTimeout, NodeFailed, StorageFull, VideoTooLarge, VideoUnreadable
+from pipeline.errors import ImageTimeout, NodeFailed, StorageFull, VideoTooLarge, VideoUnavailable, VideoUnreadable
 from pipeline.imaging.confine import spawned
 from pipeline.sniff import HEAD_SIZE, media_type
 
 MISSING = "video nodes need the extra `video`: pip install safelight[video]"
+ABSENT = "there is no program `ffmpeg` where the extra `video` looks for it"
 
 DEMUXERS = {
     "video/mp4": "mov",
@@ -108,8 +110,8 @@ def seeking(mime: str, second: float) -> tuple[list[str], list[str]]:
 def run(arguments: Sequence[str], seconds: float | None = None, loglevel: str = "error") -> Told:
     """Run ffmpeg to its end; `seconds` bound it where the sandbox call has no close bound of its own.
 
-    Raises `VideoUnreadable`, `VideoTooLarge`, `ImageTimeout`, `MemoryError`, `StorageFull`, and `NodeFailed` when what
-    it writes grows too large or the extra is not installed.
+    Raises `VideoUnreadable`, `VideoTooLarge`, `ImageTimeout`, `MemoryError`, `StorageFull`, `VideoUnavailable`, and
+    `NodeFailed` when what it writes grows too large.
     """
     head = [_program(), "-nostdin", "-hide_banner", "-nostats", "-loglevel", loglevel, "-filter_threads", "1"]
     with (
@@ -136,8 +138,14 @@ def _program() -> str:
     try:
         from imageio_ffmpeg import get_ffmpeg_exe
     except ImportError as cause:
-        raise NodeFailed(reason=MISSING) from cause
-    return str(get_ffmpeg_exe())
+        raise VideoUnavailable(reason=MISSING) from cause
+    try:
+        program = shutil.which(str(get_ffmpeg_exe()))
+    except RuntimeError as cause:
+        raise VideoUnavailable(reason=ABSENT) from cause
+    if program is None:
+        raise VideoUnavailable(reason=ABSENT)
+    return program
 
 
 def _first(stream: IO[bytes]) -> bytes:

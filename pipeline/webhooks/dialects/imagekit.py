@@ -23,6 +23,8 @@ from pipeline.vendors.imagekit import (
     Fields,
     endpoint,
     file_document,
+    folder_document,
+    folder_id,
     moment,
     schemas,
     upload_document,
@@ -31,6 +33,17 @@ from pipeline.webhooks.message import Message, Posting
 
 STATUSES: Mapping[str, str] = {"run.completed": "SUCCESS", "run.failed": "FAILED"}
 """How an extension ended."""
+FILMS: Mapping[str, str] = {
+    "derivative.ordered": "accepted",
+    "derivative.made": "ready",
+    "derivative.failed": "error",
+}
+"""How far a video is that is delivered."""
+REASONS: Mapping[str, str] = {
+    **dict.fromkeys(("FILE_NOT_FOUND", "BYTES_NOT_FOUND", "STORAGE_UNAVAILABLE"), "download_failed"),
+    **dict.fromkeys(("INTERNAL", "DERIVATIVE_POISONED"), "internal_server_error"),
+}
+"""Why it could not be made, where that is not the video itself."""
 
 
 class Imagekit:
@@ -40,8 +53,12 @@ class Imagekit:
         fields = schemas(message.sheets)
         if message.type in STATUSES:
             told = _extension(message, fields) if webhook.origin == "request" else None
+        elif message.facts.get("stage") == "film":
+            told = _filmed(message)
         elif message.type.startswith("derivative."):
             told = _transformed(message, fields)
+        elif message.type.startswith("folder."):
+            told = _folder(message)
         else:
             told = _file(message, fields)
         return orjson.dumps(told, default=str) if told and _is_wanted(webhook, told) else None
@@ -99,6 +116,16 @@ def _deleted(message: Message, file: File) -> Document:
     return _event(message, "file.deleted", {"fileId": lineage_of(file)})
 
 
+# Folders
+
+
+def _folder(message: Message) -> Document:
+    folder = message.facts["folder"]
+    id = folder_id(message.project, folder)
+    shown = {"folderId": id} if message.type == "folder.deleted" else folder_document(folder, id, message.at)
+    return _event(message, message.type, shown)
+
+
 # Transformations
 
 
@@ -125,6 +152,23 @@ def _post(message: Message, is_made: bool) -> Document:
     url = f"{endpoint(message.base_url, message.project)}/{facts['address']}"
     told = {"fileId": facts["file"], "name": facts["name"], "url": url}
     return told if is_made else told | {"path": facts["path"], "transformation": _reason(facts)}
+
+
+def _filmed(message: Message) -> Document | None:
+    """A video, or a picture of one, that somebody who asked for it waits for."""
+    facts, word = message.facts, FILMS.get(message.type)
+    if word is None:
+        return None
+    made: Document = {"type": facts["kind"], "options": facts["options"]}
+    if word == "ready":
+        made["output"] = {"url": facts["url"]}
+    elif word == "error":
+        made["error"] = {"reason": REASONS.get(facts["code"], "encoding_failed")}
+    asset = {"url": f"{endpoint(message.base_url, message.project)}/{facts['asset']}"}
+    request = {"url": facts["url"], "x_request_id": facts["request"]}
+    request |= {"user_agent": facts["agent"]} if "agent" in facts else {}
+    told = _event(message, f"video.transformation.{word}", {"asset": asset, "transformation": made})
+    return told | {"request": request}
 
 
 def _reason(facts: Mapping[str, Any]) -> Document:

@@ -1,4 +1,4 @@
-"""Ittybit's words: the task that has ended, as it is or within an event, signed in `Ittybit-Signature`.
+"""Ittybit's words: the task that has ended, or how far it has come within an event, signed in `Ittybit-Signature`.
 
 Who was named with a task or a step is posted that task; who subscribed to topics is posted events. The signature is
 `t=<Unix seconds>,v1=<hex>`, the HMAC-SHA256 of `<t>.<body>` under the signing secret as it is spelled.
@@ -6,7 +6,8 @@ Who was named with a task or a step is posted that task; who subscribed to topic
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
 from urllib.parse import urldefrag
 
 import orjson
@@ -18,17 +19,32 @@ from pipeline.vendors.ittybit.tasks import WORKFLOW, Mark, task_object
 from pipeline.vendors.ittybit.words import BARE, SUCCEEDED, Document, View
 from pipeline.webhooks.message import Message, Posting
 
-TOPICS: Mapping[str, HookEvent] = {
-    "task.succeeded": "run.completed",
-    "task.completed": "run.completed",
-    "run.succeeded": "run.completed",
-    "task.failed": "run.failed",
-    "run.failed": "run.failed",
-    "media.created": "file.stored",
+BEGINS: Sequence[HookEvent] = ("run.queued", "run.waiting")
+"""With which of them a run comes to be; it may come to them again."""
+CHANGES: Sequence[HookEvent] = (
+    "run.queued", "run.waiting", "run.started", "run.paused", "run.cancelled", "run.completed", "run.failed",
+)  # fmt: skip
+TOPICS: Mapping[str, Sequence[HookEvent]] = {
+    "task.succeeded": ("run.completed",),
+    "task.completed": ("run.completed",),
+    "run.succeeded": ("run.completed",),
+    "task.failed": ("run.failed",),
+    "run.failed": ("run.failed",),
+    "task.created": BEGINS,
+    "run.created": BEGINS,
+    "task.updated": CHANGES,
+    "run.updated": CHANGES,
+    "media.created": ("file.stored",),
 }
 """What each topic is of our events; of one that several are, the first that is subscribed to is told."""
-SILENT = frozenset({"task.created", "task.updated", "run.created", "run.updated"})
-"""Topics that can be subscribed to and are told of nothing: `/events` lists them."""
+CREATED = frozenset({"task.created", "run.created"})
+
+
+def topic_of(type: str, at: datetime, run: Run | None, topics: Collection[str] = TOPICS.keys()) -> str | None:
+    """Which of these topics an event of ours is, of a run or of a file; None for what is none of them."""
+    begins = run is not None and type in BEGINS and at == run.created_at
+    told = (topic for topic, events in TOPICS.items() if type in events and begins == (topic in CREATED))
+    return next((topic for topic in told if topic in topics), None)
 
 
 class Ittybit:
@@ -57,8 +73,7 @@ def _task(message: Message, webhook: Webhook) -> Document | None:
 
 
 def _event(message: Message, webhook: Webhook) -> Document | None:
-    topics = webhook.description.split() or [*TOPICS]
-    kind = next((topic for topic, event in TOPICS.items() if event == message.type and topic in topics), None)
+    kind = topic_of(message.type, message.at, message.run, webhook.description.split() or TOPICS.keys())
     data = _media(message, message.file) if message.file else None
     if message.run is not None:
         data = _shown(message, message.run, SUCCEEDED)

@@ -12,6 +12,9 @@ from standardwebhooks import Webhook as Signer
 from pipeline.model import File, Run, Webhook
 from pipeline.webhooks.message import Message, Posting
 
+INWARD = {"tries", "trace", "hook", "hooks", "marks", "graph", "heard"}
+"""What of a run is nobody else's."""
+
 
 class Native:
     """The file or run an event is about is its `data`, as the API shows it; of what is gone, what the log tells."""
@@ -58,7 +61,7 @@ def _file(message: Message, file: File) -> Mapping[str, Any]:
 
 
 def _run(message: Message, run: Run) -> Mapping[str, Any]:
-    told = run.model_dump(mode="json", exclude={"outputs", "tries", "trace", "hook", "hooks", "marks"})
+    told = run.model_dump(mode="json", exclude=INWARD | {"outputs"})
     outputs = [one.model_dump(mode="json") | {"url": _url(message, message.outputs.get(one.id))} for one in run.outputs]
     return told | {"outputs": outputs}
 

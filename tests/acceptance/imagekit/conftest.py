@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
 
-from tests.acceptance.browsing import CACHE, CLIENTS, bundle, missing
-from tests.acceptance.conftest import Stack, running_stack
+from tests.acceptance.browsing import CLIENTS, missing, program
+from tests.acceptance.conftest import Stack, configured_stack
 from tests.acceptance.packages import installed, told
 from tests.nodes.studio import PHOTO
 
@@ -31,10 +30,7 @@ Client = Callable[[], Awaitable[dict[str, Any]]]
 
 @pytest.fixture(scope="package")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    data = tmp_path_factory.mktemp("imagekit")
-    config = data / "own.yaml"
-    config.write_text(CONFIG)
-    with running_stack(data, SAFELIGHT_CONFIG=str(config)) as stack:
+    with configured_stack(tmp_path_factory.mktemp("imagekit"), CONFIG) as stack:
         yield stack
 
 
@@ -49,9 +45,7 @@ async def node(server: Stack) -> dict[str, Any]:
     """What a script tells that uses @imagekit/nodejs."""
     if reason := missing():
         pytest.skip(reason)
-    await asyncio.to_thread(bundle, "imagekit")
-    script = CACHE / "imagekit" / "node.mjs"
-    shutil.copyfile(HOME / "node.mjs", script)  # beside its packages
+    script = await asyncio.to_thread(program, "imagekit")
     return dict(await told("node", str(script), asked=_asked(server)))
 
 

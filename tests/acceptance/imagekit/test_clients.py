@@ -40,7 +40,7 @@ async def test_python_5(server: Stack) -> None:
     assert (made["tags"], made["customMetadata"], made["isPrivateFile"]) == (["one", "two"], {"py5_stock": 7}, True)
     assert (made["description"], made["versionInfo"]["name"]) == ("On the beach", "Version 1")
     assert len(made["metadata"]["pHash"]) == 16
-    assert told["events"] == ["file.created", "upload.post-transform.success"]
+    assert told["events"] == ["file.created", "folder.created", "upload.post-transform.success"]
     assert told["bytes"]["fileType"] == "non-image"
     assert told["listed"] == [made["fileId"]]
     assert (details["fileId"], details["thumbnail"], details["mime"]) == (

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.conftest import Stack, running_stack
+from tests.acceptance.conftest import Stack, configured_stack
 
 KEY = "it_live_ittybittests"
 CONFIG = """
@@ -23,8 +23,6 @@ projects:
 @pytest.fixture(scope="package")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     data = tmp_path_factory.mktemp("ittybit")
-    config, flows = data / "own.yaml", data / "flows"
-    shutil.copytree(Path(__file__).with_name("flows"), flows)
-    config.write_text(CONFIG.format(key=KEY))
-    with running_stack(data, SAFELIGHT_CONFIG=str(config), SAFELIGHT_FLOWS_DIR=str(flows)) as stack:
+    flows = shutil.copytree(Path(__file__).with_name("flows"), data / "flows")
+    with configured_stack(data, CONFIG.format(key=KEY), SAFELIGHT_FLOWS_DIR=str(flows)) as stack:
         yield stack

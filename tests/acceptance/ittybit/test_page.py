@@ -5,14 +5,11 @@ from __future__ import annotations
 
 import base64
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Any
 
 import httpx
-from aiohttp import web
 from playwright.async_api import Browser
 
+from tests.acceptance.browsing import open_origin
 from tests.acceptance.conftest import Stack
 from tests.acceptance.ittybit.conftest import KEY
 from tests.nodes.studio import PHOTO
@@ -43,33 +40,11 @@ window.send = (text, url) => {
   return uploadFile(new File([bytes], 'photo.jpg', { type: 'image/jpeg' }), url);
 };
 """
-
-
-@asynccontextmanager
-async def page_of(browser: Browser) -> AsyncIterator[Any]:
-    """A page of an origin of its own."""
-
-    async def answer(request: web.Request) -> web.Response:
-        return web.Response(text=f"<!doctype html><script>{UPLOAD}</script>", content_type="text/html")
-
-    app = web.Application()
-    app.router.add_get("/{any:.*}", answer)
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    context = await browser.new_context()
-    try:
-        page = await context.new_page()
-        await page.goto(f"http://127.0.0.1:{site.port}/")
-        yield page
-    finally:
-        await context.close()
-        await runner.cleanup()
+PAGE = {"/": (f"<!doctype html><script>{UPLOAD}</script>", "text/html")}
 
 
 async def test_a_page_uploads_once_and_the_workflow_runs(server: Stack, chromium: Browser) -> None:
-    async with httpx.AsyncClient(base_url=f"{server.address}/ittybit") as api, page_of(chromium) as page:
+    async with httpx.AsyncClient(base_url=f"{server.address}/ittybit") as api, open_origin(chromium, PAGE) as page:
         asked = {"workflow_id": "wf_12345678", "metadata": {"user_id": "12345678", "purpose": "avatar"}}
         # Its third example sends the key without `Bearer`.
         told = (await api.post("/uploads", headers={"Authorization": KEY}, json=asked)).json()

@@ -13,8 +13,8 @@ import pytest
 from aiohttp import web
 
 from pipeline.cli.up import WIDGET
-from tests.acceptance.browsing import CACHE, bundle, missing
-from tests.acceptance.conftest import Stack, running_stack
+from tests.acceptance.browsing import CACHE, missing, program
+from tests.acceptance.conftest import Stack, configured_stack
 from tests.acceptance.uploadcare.clients import CONFIG, MIB, Node, Outside
 from tests.nodes.clamd import Daemon, speaking
 
@@ -30,11 +30,9 @@ async def scanner(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Dae
 @pytest.fixture(scope="package")
 def server(tmp_path_factory: pytest.TempPathFactory, scanner: Daemon, s3_url: str) -> Iterator[Stack]:
     data = tmp_path_factory.mktemp("uploadcare")
-    config, flows = data / "own.yaml", data / "flows"
-    shutil.copytree(Path(__file__).with_name("flows"), flows)
-    config.write_text(CONFIG.format(scanner=scanner.socket, data=data, bucket=s3_url))
-    places = {"CONFIG": config, "FLOWS_DIR": flows, "DEMO_WIDGET": CACHE / "uploadcare" / WIDGET}
-    with running_stack(data, **{f"SAFELIGHT_{name}": str(path) for name, path in places.items()}) as stack:
+    flows, widget = shutil.copytree(Path(__file__).with_name("flows"), data / "flows"), CACHE / "uploadcare" / WIDGET
+    config = CONFIG.format(scanner=scanner.socket, data=data, bucket=s3_url)
+    with configured_stack(data, config, SAFELIGHT_FLOWS_DIR=str(flows), SAFELIGHT_DEMO_WIDGET=str(widget)) as stack:
         yield stack
 
 
@@ -43,10 +41,7 @@ async def node() -> AsyncIterator[Node]:
     """The Node builds, each call answered in turn."""
     if UNTRIED:
         pytest.skip(UNTRIED)
-    await asyncio.to_thread(bundle, "uploadcare")
-    script = CACHE / "uploadcare" / "node.mjs"
-    shutil.copyfile(Path(__file__).parents[1] / "clients" / "uploadcare" / "node.mjs", script)
-    async with Node.running(script) as node:
+    async with Node.running(await asyncio.to_thread(program, "uploadcare")) as node:
         yield node
 
 

@@ -11,8 +11,9 @@ from typing import Any
 
 import aiohttp
 import pytest
+from playwright.async_api import Browser
 
-from tests.acceptance.browsing import open_page, running_chromium
+from tests.acceptance.browsing import open_page
 from tests.acceptance.conftest import Stack
 from tests.acceptance.uploadcare.clients import ClientError, Node, Outside
 from tests.nodes.studio import PHOTO
@@ -164,8 +165,8 @@ async def test_throttled(server: Stack, node: Node) -> None:
     assert refused == ["RequestThrottledError"] * 3
 
 
-async def test_a_browser_reads_everything(server: Stack, node: Node, large: Large) -> None:
-    async with running_chromium() as browser, open_page(browser, "uploadcare") as page:
+async def test_a_browser_reads_everything(server: Stack, node: Node, large: Large, chromium: Browser) -> None:
+    async with open_page(chromium, "uploadcare") as page:
         given = options(server, onProgress=True)
         await page.set_input_files("input", str(PHOTO))
         told = await page.evaluate("given => window.uc('uploadFile', '$file', given)", given)

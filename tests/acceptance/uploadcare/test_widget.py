@@ -6,13 +6,11 @@ import base64
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import Browser, Page, expect
 
-from tests.acceptance.browsing import running_chromium
 from tests.acceptance.conftest import Stack
 from tests.acceptance.uploadcare.clients import Node
 from tests.nodes.studio import PHOTO
@@ -38,6 +36,15 @@ ENTRIES = """DataTransferItem.prototype.webkitGetAsEntry = function () {
 """What a drop lacks that no hand has made: its files have no entries of a file system."""
 
 
+WATCHED = """() => {
+  const uploads = document.querySelector('uc-upload-ctx-provider')
+  window.seen = []
+  uploads.addEventListener('common-upload-progress', ({ detail }) => seen.push(detail.progress))
+  const text = () => document.querySelector('#told').textContent
+  window.grouped = new Promise((heard) => uploads.addEventListener('group-created', () => heard(text())))
+}"""
+"""What the page tells of the group may soon give way to what it tells of the files."""
+
 TURNED = """() => { window.turned = new Promise((heard) => document.querySelector('uc-cloud-image-editor')
   .addEventListener('change', ({ detail }) => heard(detail.cdnUrlModifiers))) }"""
 """The editor tells of an operation a moment after it was asked for, and applies no other."""
@@ -49,36 +56,24 @@ async def drop(page: Page, *files: Path) -> None:
 
 
 @pytest.fixture
-async def page(server: Stack, node: Node) -> AsyncIterator[Page]:
-    async with running_chromium() as browser:
-        page = await browser.new_page()
-        page.set_default_timeout(20_000)
-        await page.add_init_script(ENTRIES)
-        await page.goto(f"{server.address}/demo")
-        yield page
-        await page.close()
-
-
-async def told(page: Page) -> dict[str, Any]:
-    text: str = await page.locator("#told").inner_text()
-    document: dict[str, Any] = json.loads(text)
-    return document
+async def page(server: Stack, node: Node, chromium: Browser) -> AsyncIterator[Page]:
+    page = await chromium.new_page()
+    page.set_default_timeout(20_000)
+    await page.add_init_script(ENTRIES)
+    await page.goto(f"{server.address}/demo")
+    yield page
+    await page.close()
 
 
 async def test_files_are_dropped_edited_and_grouped(server: Stack, page: Page) -> None:
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
-    progress = "uc-upload-ctx-provider"
-    await page.evaluate(
-        f"window.seen = []; document.querySelector('{progress}')"
-        ".addEventListener('common-upload-progress', ({detail}) => seen.push(detail.progress))"
-    )
+    await page.evaluate(WATCHED)
     await page.get_by_role("button", name="Upload files").click()
     await page.locator("uc-drop-area").locator("visible=true").last.wait_for()
     await drop(page, PHOTO, DEMO / "page.pdf")
     await expect(page.locator("uc-file-item")).to_have_count(2)
-    await expect(page.locator("#told")).to_contain_text('"group"', timeout=20_000)
-    group = await told(page)
+    group = json.loads(await page.evaluate("window.grouped"))
     assert (group["files"], group["group"].endswith("~2")) == (2, True)
     assert await page.evaluate("seen.at(-1)") == 100
     address = f"{server.address}/group/info/?pub_key=demopublickey&group_id={group['group']}"

@@ -1,4 +1,4 @@
-"""One server with real workers for the documented ways to call it, and a receiver of its webhooks."""
+"""Two web processes with real workers for the documented ways to call them, and a receiver of their webhooks."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from tests.acceptance.conftest import Stack, running_stack
+from tests.acceptance.conftest import Stack, configured_stack
 from tests.acceptance.uploadkit.kit import CONFIG, FLOW, SECRET, Kit
 from tests.outside import Outside, fixed, listening
 
@@ -21,12 +21,11 @@ async def receiver() -> AsyncIterator[Outside]:
 @pytest.fixture(scope="package")
 def server(tmp_path_factory: pytest.TempPathFactory, receiver: Outside, s3_url: str) -> Iterator[Stack]:
     data = tmp_path_factory.mktemp("uploadkit")
-    config = data / "own.yaml"
-    config.write_text(CONFIG.format(data=data, bucket=s3_url, hook=f"{receiver.url}/hook", secret=SECRET))
+    config = CONFIG.format(data=data, bucket=s3_url, hook=f"{receiver.url}/hook", secret=SECRET)
     flows = data / "flows"
     flows.mkdir()
     (flows / "avatar.yaml").write_text(FLOW)
-    with running_stack(data, SAFELIGHT_CONFIG=str(config), SAFELIGHT_FLOWS_DIR=str(flows)) as stack:
+    with configured_stack(data, config, web=2, SAFELIGHT_FLOWS_DIR=str(flows)) as stack:
         yield stack
 
 

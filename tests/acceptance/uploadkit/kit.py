@@ -61,14 +61,19 @@ class Kit:
         self, path: Path, media_type: str, route: str = "default", late: Any = None, **more: Any
     ) -> Mapping[str, Any]:
         """A whole upload, with the metadata `late` told at its end; the file as it is told then."""
-        ask = {"fileName": path.name, "fileSize": path.stat().st_size, "contentType": media_type, "routeSlug": route}
-        status, asked = await self.ask("POST", "/upload/request", ask | more)
-        assert status == 200, asked
-        assert await self.put(asked["uploadUrl"], path, media_type) == 200
+        asked = await self.put_up(path, media_type, route, **more)
         done = {"fileId": asked["fileId"]} | ({"metadata": late} if late else {})
         status, file = await self.ask("POST", "/upload/complete", done)
         assert status == 200, file
         return dict(file)
+
+    async def put_up(self, path: Path, media_type: str, route: str = "default", **more: Any) -> Mapping[str, Any]:
+        """An upload whose bytes are there and which is not complete, as its beginning was answered."""
+        ask = {"fileName": path.name, "fileSize": path.stat().st_size, "contentType": media_type, "routeSlug": route}
+        status, asked = await self.ask("POST", "/upload/request", ask | more)
+        assert status == 200, asked
+        assert await self.put(asked["uploadUrl"], path, media_type) == 200
+        return dict(asked)
 
     async def example(self, name: str, path: Path, key: str | None = None) -> Any:
         """What one of the example programs printed: every answer it got."""

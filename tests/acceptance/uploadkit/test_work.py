@@ -32,11 +32,25 @@ async def session() -> AsyncIterator[aiohttp.ClientSession]:
         yield session
 
 
-async def test_a_route_starts_its_flow_and_tells_its_webhook(
+async def test_a_route_starts_its_flow_and_tells_its_webhook_once_however_many_complete(
     kit: Kit, receiver: Outside, session: aiohttp.ClientSession
 ) -> None:
     late = {"userId": "123", "width": 3}
-    file = await kit.upload(PHOTO, "image/jpeg", "imageUploader", late, metadata={"userId": "early"})
+    asked = await kit.put_up(PHOTO, "image/jpeg", "imageUploader", metadata={"userId": "early"})
+
+    async def complete() -> tuple[int, Any]:
+        own, done = aiohttp.TCPConnector(force_close=True), {"fileId": asked["fileId"], "metadata": late}
+        async with (
+            aiohttp.ClientSession(connector=own, headers={"x-api-key": kit.key}) as client,
+            client.post(f"{kit.base}/api/v1/upload/complete", json=done) as answer,
+        ):
+            return answer.status, await answer.json()
+
+    told = await asyncio.gather(*(complete() for _ in range(10)))
+    files = [document for status, document in told if status == 200]
+    assert files and files == [files[0]] * len(files)
+    assert all(status == 404 and document["code"] == "NOT_FOUND" for status, document in told if status != 200)
+    file = files[0]
     async with asyncio.timeout(30):
         while not (heard := told_of(receiver, file["id"])):
             await asyncio.sleep(0.02)

@@ -48,7 +48,7 @@ UNSPOKEN: Mapping[str, str] = {
     "`extensions` that the settings name no flow for": "Refused; `extensions` of a project names them, "
     "`remove-bg: <flow>`. What a flow saves is a file of its own, told as `fileObject`; what its `ask` node is to "
     "`remember` as `ai_tags` or `description` is shown with the file.",
-    "Events `folder.*` and `video.transformation.*`": "Not told: folders are where files lie, videos are made while "
-    "somebody waits for them.",
+    "`video.transformation.*`": "Told once for each making that a delivery asks for; `ready` is without "
+    "`video_metadata` and `timings`.",
 }
 """What of these APIs is not spoken, and what happens instead."""

@@ -122,10 +122,8 @@ UNSPOKEN: Mapping[str, str] = {
     "Kinds such as `audio`, `speech`, `subtitles`, `adaptive_video`": "A 400 that says so, unless the project's "
     "`kinds` names a flow for them; what that finds is told in `results`, what it saves are files.",
     "`heic` as the format of an image": "A 400 that names what is written; HEIC is read.",
-    "`position` where a text lies by `x` and `y`": "Texts lie where `position` says.",
+    "`x` and `y` of a text": "Nobody says what they count from; texts lie where `position` says.",
     "`/runs`": "A run of several tasks is a task of the kind `workflow` here, with the steps in `workflow`.",
-    "Topics `task.created`, `task.updated`, `run.created`, `run.updated`": "Subscribed to, and told of nothing; "
-    "`GET /events` lists them.",
     "Limits of 8192 pixels and 4 GB": "Those of this server and project count.",
     "`402`": "Nothing is paid for here.",
 }

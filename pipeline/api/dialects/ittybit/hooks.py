@@ -15,20 +15,16 @@ from pipeline.acts import settled
 from pipeline.api.dialects.ittybit.ask import Ask, text_of
 from pipeline.api.dialects.ittybit.errors import BadRequest, Missing
 from pipeline.errors import FileNotFound, RunNotFound, WebhookNotFound
-from pipeline.model import Event, HookEvent, HookStanding, RunStatus, Webhook
+from pipeline.model import Event, HookEvent, HookStanding, Run, RunStatus, Webhook
 from pipeline.vendors.ittybit.files import Media, media_object, metadata_of
 from pipeline.vendors.ittybit.tasks import Mark
 from pipeline.vendors.ittybit.words import BARE, SUCCEEDED, Document, spelled, status_of, task_id, times
-from pipeline.webhooks.dialects.ittybit import SILENT, TOPICS
+from pipeline.webhooks.dialects.ittybit import CHANGES, TOPICS, topic_of
+from pipeline.webhooks.rewinding import STANDINGS
 from pipeline.webhooks.verbs import new_secret
 
-LOGGED: Mapping[str, tuple[str, RunStatus]] = {
-    "run.queued": ("task.created", "queued"),
-    "run.started": ("task.updated", "running"),
-    "run.completed": ("task.succeeded", "completed"),
-    "run.failed": ("task.failed", "failed"),
-}
-"""Which of the events in our log the vendor has, and how far a task then is."""
+STANDS: Mapping[str, RunStatus] = {**STANDINGS, "run.completed": "completed", "run.failed": "failed"}
+"""How far a task is with each event."""
 BATCH, BATCHES = 250, 20
 """Events of ours that are looked at for one page."""
 
@@ -105,15 +101,14 @@ async def _known(ask: Ask) -> tuple[Webhook, HookStanding]:
 
 def _topics(fields: Mapping[str, Any]) -> Sequence[str]:
     given = fields.get("topics", [])
-    if not isinstance(given, list) or not all(topic in TOPICS or topic in SILENT for topic in given):
-        known = ", ".join([*TOPICS, *sorted(SILENT)])
-        raise BadRequest(reason=f"`topics` must be a list of: {known}.")
+    if not isinstance(given, list) or not all(topic in TOPICS for topic in given):
+        raise BadRequest(reason=f"`topics` must be a list of: {', '.join(TOPICS)}.")
     return list(dict.fromkeys(given))
 
 
 def _events(topics: Sequence[str]) -> Sequence[HookEvent]:
     """What it may have to be told of; which topics it wants is looked at when it is."""
-    return list(dict.fromkeys(TOPICS[topic] for topic in (topics or TOPICS) if topic in TOPICS)) or ["run.completed"]
+    return list(dict.fromkeys(event for topic in topics or TOPICS for event in TOPICS[topic]))
 
 
 def endpoint_object(ask: Ask, webhook: Webhook, standing: HookStanding) -> Document:
@@ -122,7 +117,8 @@ def endpoint_object(ask: Ask, webhook: Webhook, standing: HookStanding) -> Docum
         "id": spelled("we", webhook.id),
         "object": "webhook_endpoint",
         "url": webhook.url,
-        "topics": webhook.description.split() or [*TOPICS],
+        "topics": webhook.description.split()
+        or [name for name, ours in TOPICS.items() if {*ours} <= {*webhook.events}],
         "status": "disabled" if standing.disabled_at else "active",
         **times(_late(ask).view, webhook.created_at, webhook.updated_at),
     }
@@ -179,32 +175,35 @@ def _order(id: str) -> tuple[int, int]:
 
 
 def _is_told(event: Event) -> bool:
-    return event.type in LOGGED or (event.type == "file.stored" and "run" not in event.facts)
+    return event.type in CHANGES or (event.type == "file.stored" and "run" not in event.facts)
 
 
 async def event_object(ask: Ask, event: Event) -> Document | None:
     """An event as clients read it, None for one about what is gone."""
     late = _late(ask)
-    data = await (_task(late, event) if event.type in LOGGED else _media(late, event))
-    if data is None:
+    run = await _run(late, event) if event.type in CHANGES else None
+    data = _task(late, event, run) if run else await _media(late, event)
+    kind = topic_of(event.type, event.at, run)
+    if data is None or kind is None:
         return None
-    kind = LOGGED[event.type][0] if event.type in LOGGED else "media.created"
     id = f"evt_{event.id.replace('-', '_')}"
     return {"id": id, "object": "event", "kind": kind, "data": data, "created_at": int(event.at.timestamp())}
 
 
-async def _task(ask: Ask, event: Event) -> Document | None:
+async def _run(ask: Ask, event: Event) -> Run | None:
     with suppress(RunNotFound):
-        run = await ask.call.core.runs.get(ask.grant, event.subject)
-        status = status_of(LOGGED[event.type][1], ask.version)
-        return {
-            "id": task_id(run.id, ask.version),
-            "object": "task",
-            "kind": Mark.of(run).kind,
-            "status": status,
-            **times(ask.view, run.created_at, event.at),
-        }
+        return await ask.call.core.runs.get(ask.grant, event.subject)
     return None
+
+
+def _task(ask: Ask, event: Event, run: Run) -> Document:
+    return {
+        "id": task_id(run.id, ask.version),
+        "object": "task",
+        "kind": Mark.of(run).kind,
+        "status": status_of(STANDS[event.type], ask.version),
+        **times(ask.view, run.created_at, event.at),
+    }
 
 
 async def _media(ask: Ask, event: Event) -> Document | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -12,6 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from pipeline import labels
 from pipeline.acts import settled
+from pipeline.api.addresses import content_path, content_url
 from pipeline.api.bodies import FORM, Form, Part, is_form
 from pipeline.api.content import send
 from pipeline.api.dialects.native.shapes import ContentQuery, FileShape, Listing, Metadata, SendQuery
@@ -62,8 +62,6 @@ from pipeline.errors import (
 )
 from pipeline.model import File, Follow, Grant, Intake
 
-SIGNED_SECONDS = 3600
-"""How long the signed address of a private file opens it, at least."""
 UNDECLARED = frozenset({"application/octet-stream", "application/x-www-form-urlencoded", "binary/octet-stream", FORM})
 """Types that clients put on a body without having looked at it."""
 
@@ -294,23 +292,6 @@ async def owned(call: Call, file_id: str) -> File:
     if file.project != call.project:
         raise FileNotFound(id=file_id)
     return file
-
-
-def content_path(file_id: str) -> str:
-    return f"/v1/files/{file_id}/content"
-
-
-def content_url(call: Call, file_id: str, project: str, *, private: bool) -> str:
-    """Where the bytes are fetched without a key; the signed address of one hour stays the same, so caches work."""
-    return address(call, content_path(file_id), project, private=private)
-
-
-def address(call: Call, path: str, project: str, *, private: bool) -> str:
-    """Where `path` is fetched without a key."""
-    if private:
-        expires = (int(time.time()) // SIGNED_SECONDS + 2) * SIGNED_SECONDS
-        path = call.access.sign(project, path, expires)
-    return call.base_url + path
 
 
 def file_shape(call: Call, file: File) -> FileShape:

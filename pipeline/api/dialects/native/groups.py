@@ -9,6 +9,7 @@ from aiohttp import web
 from pydantic import Field
 
 from pipeline.acts import settled
+from pipeline.api.addresses import address
 from pipeline.api.bodies import JSON_LIMIT, require_json
 from pipeline.api.content import send
 from pipeline.api.dialects.native.files import (
@@ -16,7 +17,6 @@ from pipeline.api.dialects.native.files import (
     IDEMPOTENCY,
     OPENING,
     RANGES,
-    address,
     check_visitor,
     file_shape,
 )

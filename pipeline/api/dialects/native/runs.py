@@ -11,13 +11,13 @@ from typing import Any, TypeVar
 from aiohttp import web
 
 from pipeline.acts import settled
+from pipeline.api.addresses import content_url
 from pipeline.api.bodies import FORM, JSON_LIMIT, Form, Part, is_form, require_json
 from pipeline.api.dialects.native.fetches import URLS
 from pipeline.api.dialects.native.files import (
     IDEMPOTENCY,
     SENDING,
     Received,
-    content_url,
     parse_metadata,
     parse_params,
     part_intake,
@@ -289,7 +289,8 @@ def _shape(call: Call, run: Run, files: Mapping[str, File]) -> RunShape:
         private = files[output.id].private if output.id in files else False
         url = content_url(call, output.id, run.project, private=private)
         outputs.append(OutputShape(**output.model_dump(), url=url))
-    kept = run.model_dump(exclude={"project", "queue", "metadata", "fetches", "outputs", "nodes", "error", "tries"})
+    apart = {"project", "queue", "metadata", "fetches", "outputs", "nodes", "error", "tries", "marks", "graph", "heard"}
+    kept = run.model_dump(exclude=apart)
     return RunShape(
         **kept,
         fetches=tuple(run.fetches),

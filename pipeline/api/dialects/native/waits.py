@@ -22,7 +22,7 @@ async def feed(call: Call) -> web.Response:
     """The run is looked for before the body is read; files that come too late for it are not kept."""
     node, wait = call.place("node"), call.query(WaitQuery).wait
     run = await call.core.runs.get(call.grant, call.id(RunNotFound))
-    flow = await call.core.flows.get(run.flow, run.version)
+    flow = await call.core.flows.of(run)
     check_inputs(flow, {}, flow.inputs.keys() | {node})
     order = Order(flow, Received(call))
     async with order.received:

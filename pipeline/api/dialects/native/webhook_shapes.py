@@ -26,7 +26,7 @@ class WebhookAsk(Ask):
     """An address to be told of events."""
 
     url: str = Field(max_length=2000, description="http or https; no redirect is followed.")
-    events: tuple[HookEvent, ...] = Field(default=(), description="Left out, all.")
+    events: tuple[HookEvent, ...] = Field(default=(), description="Left out, all but the steps of runs.")
     secret: Base64Secret | None = Field(
         default=None,
         max_length=200,
@@ -73,7 +73,7 @@ class WebhookShape(Shape):
 
     id: str
     url: str
-    events: tuple[HookEvent, ...] = Field(description="Empty for all.")
+    events: tuple[HookEvent, ...] = Field(description="Empty for all but the steps of runs.")
     description: str
     dialect: str
     origin: str = Field(description="`api`, or `settings`, where it is changed then.")

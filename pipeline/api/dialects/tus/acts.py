@@ -28,7 +28,7 @@ from pipeline.errors import (
     UploadWayWrong,
 )
 from pipeline.model import File, Intake
-from pipeline.uploads.growing import Grown, Stretch
+from pipeline.uploads.growing import Grown, Part, Stretch
 
 BYTES = "application/offset+octet-stream"
 
@@ -86,7 +86,8 @@ async def _join(call: Call, concat: str) -> web.Response:
     if "Upload-Length" in call.request.headers or "Upload-Defer-Length" in call.request.headers:
         raise RequestInvalid(reason="The length of a final upload is that of its parts; do not send one.")
     intake = claims.intake(call, None, {claims.CONCAT: concat})
-    file = await counted(call, call.core.growing.join(call.grant, intake, claims.members(call, concat)))
+    parts = [Part(id) for id in claims.members(call, concat)]
+    file = await counted(call, call.core.growing.join(call.grant, intake, parts))
     return _created_whole(call, file)
 
 

@@ -7,7 +7,7 @@ from email.utils import format_datetime
 
 from aiohttp import web
 
-from pipeline.api.dialects.native.files import content_url
+from pipeline.api.addresses import content_url
 from pipeline.api.dialects.tus.claims import CONCAT, METADATA
 from pipeline.api.endpoint import Call
 from pipeline.api.problems import problem

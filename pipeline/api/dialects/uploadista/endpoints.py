@@ -141,8 +141,8 @@ ENDPOINTS: Sequence[Endpoint] = (*TOKENS, *UPLOADS, *FLOWS, *LETTERS, *HEALTH, *
 UNSPOKEN: Mapping[str, str] = {
     "Nodes as the vendor's code defines them": "Flows are YAML files of our nodes; a page has them made and shown.",
     "Inputs that are no files": "A 400 `FLOW_INPUT_VALIDATION_ERROR`, but for parameters of the flow.",
-    "`executionState`, `intermediateFiles` of a job": "Left out; nothing of what lies between stays.",
-    "`pending` and `retrying` dead letters": "A run is tried as often as its flow says before it is one.",
+    "`intermediateFiles` of a job": "Left out; what lies between is no upload, and nothing of it stays.",
+    "`nextRetryAt` of a dead letter": "Left out; a job that is `pending` has its next try in the queue.",
     "Usage hooks, subscriptions": "The project's `limits`; a 402 `QUOTA_EXCEEDED` when there is no room left.",
 }
 """What of the protocol is not spoken, and what happens instead."""

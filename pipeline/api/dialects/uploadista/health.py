@@ -100,11 +100,12 @@ async def _breakers(call: Call, grant: Grant) -> Document:
 
 
 async def _letters(call: Call, grant: Grant) -> Document:
-    """All of them are exhausted: what is still to be tried is no dead letter here."""
+    """Those that were given up; what failed and is tried again is pending."""
     count = await call.core.records.letters.count(grant.project.id)
+    pending = len(await call.core.runs.letters.failing(grant))
     newest = await call.core.runs.letters.list(grant, None, 100)
     oldest = min((letter.added_at for letter in newest.items), default=None)
-    told = {"status": "degraded" if count else "healthy", "pendingItems": 0, "exhaustedItems": count}
+    told = {"status": "degraded" if count else "healthy", "pendingItems": pending, "exhaustedItems": count}
     return told | ({"oldestItem": moment(oldest)} if oldest else {})
 
 

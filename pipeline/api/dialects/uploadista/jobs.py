@@ -8,9 +8,10 @@ from pipeline.api.dialects.uploadista import rows
 from pipeline.api.dialects.uploadista.errors import UploadistaRefused, refused
 from pipeline.api.endpoint import UUID, Call
 from pipeline.errors import FileNotFound, SafelightError, UploadExpired, UploadNotFound
+from pipeline.graph.course import INSIDE
 from pipeline.model import Grant, Run, Upload
 from pipeline.uploads.growing import Grown
-from pipeline.vendors.uploadista import TASKS, Document, job_record, status_of, task
+from pipeline.vendors.uploadista import TASKS, Document, execution_state, job_record, status_of, task
 
 # Uploads of inputs
 
@@ -77,10 +78,19 @@ async def record(call: Call, grant: Grant, run: Run) -> Document:
     """A run as a job, as it stands."""
     tasks = await _tasks(call, grant, run)
     outputs = await rows.outputs(call, run) if run.status == "completed" else None
-    status, node = standing(run), paused_at(run)
-    told = job_record(run, status, tasks, outputs, node if status == "paused" else None)
+    status = standing(run)
+    node = paused_at(run) if status == "paused" else None
+    told = job_record(run, status, tasks, outputs, node)
     active = [one["result"]["id"] for one in tasks if one["status"] == "paused" and "result" in one]
-    return told | ({"activeUploads": active} if active else {})
+    state = {"executionState": await _state(call, run, node)} if node else {}
+    return told | state | ({"activeUploads": active} if active else {})
+
+
+async def _state(call: Call, run: Run, node: str) -> Document:
+    """Where in the order of its nodes a job rests, and what it was given so far."""
+    flow = await call.core.flows.of(run)
+    given = {name: [id for id in ids if id not in run.fetches] for name, ids in run.inputs.items()}
+    return execution_state(flow.order, node, given)
 
 
 def standing(run: Run) -> str:
@@ -94,14 +104,20 @@ def paused_at(run: Run) -> str | None:
     """The node at which a run rests, or that waits for a file."""
     if run.awaits:
         return run.awaits[0]
-    for status in ("running", "queued", "waiting"):
-        if node := next((name for name, state in run.nodes.items() if state.status == status), None):
+    nodes = _nodes(run)
+    for status in ("running", "waiting", "queued"):
+        if node := next((name for name in nodes if run.nodes[name].status == status), None):
             return node
-    return next(iter(run.nodes), None)
+    return next(iter(nodes), None)
+
+
+def _nodes(run: Run) -> Sequence[str]:
+    """The nodes of its flow; those of a flow inside are unknown to clients."""
+    return [name for name in run.nodes if INSIDE not in name]
 
 
 async def _tasks(call: Call, grant: Grant, run: Run) -> Sequence[Document]:
-    return [await _task(call, grant, run, name) for name in run.nodes]
+    return [await _task(call, grant, run, name) for name in _nodes(run)]
 
 
 async def _task(call: Call, grant: Grant, run: Run, name: str) -> Document:

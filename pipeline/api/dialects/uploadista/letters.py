@@ -1,27 +1,30 @@
 """Dead letters: runs that were given up, looked at, run again or put aside; servers only.
 
 A dead letter here is one that was tried as often as its flow allows, so its status is `exhausted`. Running it again
-ends it: should it fail once more, it is a new one of the same job.
+ends it: should it fail once more, it is a new one of the same job. A job that failed and is tried again is listed
+beside them, `pending` until its next try and `retrying` while it is at it; there is nothing to decide about it yet.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from aiohttp import web
 from pydantic import Field
 
 from pipeline.acts import settled
 from pipeline.api.dialects.uploadista import auth
+from pipeline.api.dialects.uploadista.errors import OURS, refused
 from pipeline.api.dialects.uploadista.params import Heard, read, said
 from pipeline.api.endpoint import Call, plain
 from pipeline.errors import LetterNotFound, SafelightError
-from pipeline.model import Grant, Letter, now
+from pipeline.model import Grant, Letter, Problem, Run, Try, now
 from pipeline.vendors.uploadista import STORAGE, Document, moment
 
+WORDS = {error.code: word for error, word in OURS.items()}
+"""The vendor's words for codes of ours."""
 MOST = 10_000
 PAGE = 100
 Status = Literal["pending", "retrying", "exhausted", "resolved"]
@@ -54,41 +57,41 @@ class CleanupAsk(Heard):
 async def listed(call: Call) -> web.Response:
     grant = await auth.may(call, "engine:dlq:read")
     wish = said(ListQuery, dict(call.request.query), "Bad request")
-    found: Sequence[Letter] = ()
-    if wish.status in (None, "exhausted") and wish.clientId in (None, grant.project.id):
-        found = await _letters(call, grant, wish.flowId)
+    found = await _items(call, grant, wish.flowId) if wish.clientId in (None, grant.project.id) else ()
+    found = [one for one in found if wish.status in (None, one["status"])]
     shown = found[wish.offset : wish.offset + wish.limit]
-    page = {"total": len(found), "limit": wish.limit, "offset": wish.offset}
-    return plain({"items": [record(letter) for letter in shown], **page})
+    return plain({"items": shown, "total": len(found), "limit": wish.limit, "offset": wish.offset})
 
 
 async def stats(call: Call) -> web.Response:
     grant = await auth.may(call, "engine:dlq:read")
-    found = await _letters(call, grant)
-    count = len(found)
+    found = await _items(call, grant)
     told: Document = {
-        "totalItems": count,
-        "byStatus": {"pending": 0, "retrying": 0, "exhausted": count, "resolved": 0},
-        "byFlow": dict(Counter(letter.run.flow for letter in found)),
-        "averageRetryCount": sum(letter.run.attempt - 1 for letter in found) / count if count else 0,
+        "totalItems": len(found),
+        "byStatus": dict.fromkeys(get_args(Status), 0) | Counter(one["status"] for one in found),
+        "byFlow": dict(Counter(one["flowId"] for one in found)),
+        "averageRetryCount": sum(one["retryCount"] for one in found) / len(found) if found else 0,
     }
-    oldest = min((letter.added_at for letter in found), default=None)
-    return plain(told | ({"oldestItem": moment(oldest)} if oldest else {}))
+    oldest = min((one["createdAt"] for one in found), default=None)
+    return plain(told | ({"oldestItem": oldest} if oldest else {}))
 
 
 async def get(call: Call) -> web.Response:
-    grant = await auth.may(call, "engine:dlq:read")
-    return plain(record(await call.core.runs.letters.get(grant, call.id(LetterNotFound))))
+    grant, id = await auth.may(call, "engine:dlq:read"), call.id(LetterNotFound)
+    return plain(await _trying(call, grant, id) or record(await call.core.runs.letters.get(grant, id)))
 
 
 async def retry(call: Call) -> web.Response:
-    grant = await auth.may(call, "engine:dlq:write")
-    await settled(call.core.runs.letters.retry(grant, call.id(LetterNotFound)))
+    """Run it again; one that is tried again anyway is left to that."""
+    grant, id = await auth.may(call, "engine:dlq:write"), call.id(LetterNotFound)
+    if await _trying(call, grant, id) is None:
+        await settled(call.core.runs.letters.retry(grant, id))
     return plain({"success": True})
 
 
 async def resolve(call: Call) -> web.Response:
     grant, id = await auth.may(call, "engine:dlq:write"), call.id(LetterNotFound)
+    await _check_exhausted(call, grant, id)
     letter = await call.core.runs.letters.get(grant, id)
     await settled(call.core.runs.letters.resolve(grant, id))
     return plain(record(letter, "resolved"))
@@ -97,6 +100,7 @@ async def resolve(call: Call) -> web.Response:
 async def delete(call: Call) -> web.Response:
     grant = await auth.may(call, "engine:dlq:write")
     id = call.id(LetterNotFound)
+    await _check_exhausted(call, grant, id)
     await settled(call.core.runs.letters.drop_all(grant, "purged", runs=[id]))
     return plain({"success": True})
 
@@ -141,20 +145,41 @@ async def _letters(call: Call, grant: Grant, flow: str | None = None) -> list[Le
     return found
 
 
+async def _items(call: Call, grant: Grant, flow: str | None = None) -> list[Document]:
+    """What is tried again and what was given up, of one flow if told, the newest first."""
+    failing = await call.core.runs.letters.failing(grant)
+    trying = [await _tried(call, run) for run in failing if flow in (None, run.flow)]
+    given_up = [record(letter) for letter in await _letters(call, grant, flow)]
+    return sorted(trying + given_up, key=lambda one: one["createdAt"], reverse=True)
+
+
+async def _trying(call: Call, grant: Grant, id: str) -> Document | None:
+    """A job that failed and is tried again."""
+    found = [run for run in await call.core.runs.letters.failing(grant) if run.id == id]
+    return await _tried(call, found[0]) if found else None
+
+
+async def _check_exhausted(call: Call, grant: Grant, id: str) -> None:
+    if await _trying(call, grant, id):
+        raise refused("FLOW_JOB_ERROR", f"The job {id} is tried again; cancel it to end that.")
+
+
+async def _tried(call: Call, run: Run) -> Document:
+    failed = [one for one in run.tries if one.error] or [Try(attempt=run.attempt)]
+    times = [one.ended_at or run.created_at for one in failed]
+    told = _told(run, failed[-1].error, "retrying" if run.status == "running" else "pending", times[-1])
+    most = max((await call.core.flows.of(run)).retry.times - 1, told["retryCount"])
+    return told | {"createdAt": moment(times[0]), "maxRetries": most}
+
+
 def record(letter: Letter, status: Status = "exhausted") -> Document:
     """A dead letter as the vendor shows one."""
-    run, error = letter.run, letter.run.error
-    problem: dict[str, Any] = {"code": error.code, "message": error.message} if error else {}
+    return _told(letter.run, letter.run.error, status, letter.added_at)
+
+
+def _told(run: Run, error: Problem | None, status: Status, at: datetime) -> Document:
+    problem: dict[str, Any] = {"code": WORDS.get(error.code, error.code), "message": error.message} if error else {}
     node = error.node if error else None
-    tries = [
-        {
-            "attemptedAt": moment(one.started_at),
-            "error": one.error.message if one.error else "",
-            "durationMs": round((one.ended_at - one.started_at).total_seconds() * 1000) if one.ended_at else 0,
-        }
-        for one in run.tries
-        if one.started_at
-    ]
     told: Document = {
         "id": run.id,
         "jobId": run.id,
@@ -166,9 +191,21 @@ def record(letter: Letter, status: Status = "exhausted") -> Document:
         "nodeResults": {name: {"status": state.status} for name, state in run.nodes.items()},
         "retryCount": max(0, len(run.tries) - 1),
         "maxRetries": max(0, len(run.tries) - 1),
-        "retryHistory": tries,
-        "createdAt": moment(letter.added_at),
-        "updatedAt": moment(letter.added_at),
+        "retryHistory": _history(run),
+        "createdAt": moment(at),
+        "updatedAt": moment(at),
         "status": status,
     }
     return told | ({"failedAtNodeId": node} if node else {})
+
+
+def _history(run: Run) -> list[Document]:
+    return [
+        {
+            "attemptedAt": moment(one.started_at),
+            "error": one.error.message if one.error else "",
+            "durationMs": round((one.ended_at - one.started_at).total_seconds() * 1000) if one.ended_at else 0,
+        }
+        for one in run.tries
+        if one.started_at
+    ]

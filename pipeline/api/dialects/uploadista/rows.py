@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pipeline.api.dialects.native.files import content_url
+from pipeline.api.addresses import content_url
 from pipeline.api.endpoint import Call
 from pipeline.model import File, Run
 from pipeline.uploads.growing import Grown

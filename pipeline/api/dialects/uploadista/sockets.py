@@ -174,7 +174,7 @@ async def _outputs(call: Call, id: str) -> Sequence[Document]:
 
 async def _flow(call: Call, run: Run) -> Flow | None:
     try:
-        return await call.core.flows.get(run.flow, run.version)
+        return await call.core.flows.of(run)
     except FlowNotFound:
         return None
 

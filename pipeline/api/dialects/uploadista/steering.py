@@ -57,7 +57,7 @@ async def _resumed(call: Call, grant: Grant, run: Run, node: str, told: Any) -> 
     _check_waits(run, node)
     one = input_of(node, told)
     if isinstance(one, InitInput):
-        flow = await call.core.flows.get(run.flow, run.version)
+        flow = await call.core.flows.of(run)
         flows.check(call, grant, flow, node, one)
         await flows.opened(call, grant, flow, run, node, one)
         return run

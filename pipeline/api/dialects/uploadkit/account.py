@@ -32,7 +32,8 @@ async def logs(call: Call) -> web.Response:
     grant = await auth.server(call)
     wish = query(call, LogQuery)
     since = wish.since if wish.since.tzinfo else wish.since.replace(tzinfo=UTC)
-    found = [rows.of(call, kept) for kept in await newest(call, grant, wish.limit) if kept.created_at > since]
+    kept = [one for one in await newest(call, grant, wish.limit) if rows.id_and_birth(one)[1] > since]
+    found = [rows.of(call, one) for one in kept]
     gone = await call.core.records.removals.list(grant.project.id, None, down=True, passed=0, limit=wish.limit)
     found += [_deleted(one) for one in gone if one.file.created_at > since]
     found.sort(key=lambda row: str(row["createdAt"]), reverse=True)

@@ -10,8 +10,8 @@ from typing import Any
 
 from aiohttp import web
 
+from pipeline.api import tokens
 from pipeline.api.content import INLINE, media_type_of
-from pipeline.api.dialects.uploadcare.delivery import tokens
 from pipeline.api.dialects.uploadkit import rows
 from pipeline.api.dialects.uploadkit.errors import refused
 from pipeline.api.dialects.uploadkit.storage import derived

@@ -131,6 +131,5 @@ UNSPOKEN: Mapping[str, str] = {
     "Plans": "There are none: sizes, room and rates are the project's `limits`; transforms are free and not counted.",
     "`maxFileCount`": "Told to pages by the handler, and not enforced, as there.",
     "Usage of earlier months, bandwidth": "Not remembered: `history` has this month alone, `bandwidth` is null.",
-    "Rows `FAILED`": "What is refused on `complete` is gone; the next `complete` is a 404.",
 }
 """What of the API is not spoken, and what happens instead."""

@@ -15,7 +15,7 @@ import orjson
 from aiohttp import web
 
 from pipeline import errors as ours
-from pipeline.api.problems import RETRY_AFTER
+from pipeline.api.problems import asked_headers
 from pipeline.api.voices import Voice
 from pipeline.errors import SafelightError
 
@@ -224,15 +224,9 @@ def _nested(told: Told) -> Mapping[str, Any]:
 
 
 def _headers(error: SafelightError, status: int) -> dict[str, str]:
-    headers: dict[str, str] = {}
-    if status in (429, 503) or error.retry_after is not None:
-        headers["Retry-After"] = str(error.retry_after or RETRY_AFTER)
+    headers = asked_headers(error, status)
     if isinstance(error, ours.RateExceeded):
         headers |= {"X-RateLimit-Limit": str(error.facts["limit"]), "X-RateLimit-Remaining": "0"}
-    if isinstance(error, ours.MethodNotAllowed):
-        headers["Allow"] = error.facts["allowed"]
-    if isinstance(error, ours.RangeNotSatisfiable):
-        headers["Content-Range"] = f"bytes */{error.facts['size']}"
     return headers
 
 

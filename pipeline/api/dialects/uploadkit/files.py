@@ -1,10 +1,11 @@
-"""`/files`: list, look at, give other metadata, delete one or many; uploads whose bytes are awaited are among them."""
+"""`/files`: list, look at, give other metadata, delete; uploads that are awaited or were refused are among them."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
 from heapq import merge
+from itertools import islice
 
 from aiohttp import web
 
@@ -13,11 +14,13 @@ from pipeline.acts import settled
 from pipeline.api.dialects.uploadkit import auth, rows
 from pipeline.api.dialects.uploadkit.errors import told_of
 from pipeline.api.dialects.uploadkit.params import KeysAsk, ListQuery, MetadataAsk, body, query
+from pipeline.api.dialects.uploadkit.rows import Kept
 from pipeline.api.endpoint import Call, plain
 from pipeline.errors import FileNotFound, SafelightError
 from pipeline.files import AT_ONCE
 from pipeline.model import Edit, File, FileQuery, Grant, Upload, now
 from pipeline.records.base import score
+from pipeline.records.failures import Failure
 from pipeline.records.finding import Order, Spot
 from pipeline.vendors.uploadkit import Document, kept_metadata, key_of
 
@@ -35,17 +38,17 @@ async def listed(call: Call) -> web.Response:
     return plain({"files": told, "nextCursor": following, "hasMore": more})
 
 
-async def newest(call: Call, grant: Grant, limit: int, spot: Spot | None = None) -> list[File | Upload]:
-    """Files and awaited uploads by when they came to be, from behind a place on."""
-    spot = spot or Spot()
-    files = await _files(call, grant, limit, spot)
-    uploads = await call.core.records.uploads.waiting(grant.project.id, (spot.key, spot.id), limit)
-    both = merge(files, uploads, key=_spot_order, reverse=True)
-    return list(both)[:limit]
+async def newest(call: Call, grant: Grant, limit: int, spot: Spot | None = None) -> list[Kept]:
+    """Files, awaited and refused uploads by when they came to be, from behind a place on."""
+    spot, records = spot or Spot(), call.core.records
+    files: Sequence[Kept] = await _files(call, grant, limit, spot)
+    uploads: Sequence[Kept] = await records.uploads.waiting(grant.project.id, (spot.key, spot.id), limit)
+    failures: Sequence[Kept] = await records.failures.list(grant.project.id, (spot.key, spot.id), limit)
+    return list(islice(merge(files, uploads, failures, key=_spot_order, reverse=True), limit))
 
 
-async def _files(call: Call, grant: Grant, limit: int, spot: Spot) -> Sequence[File | Upload]:
-    found: list[File | Upload] = []
+async def _files(call: Call, grant: Grant, limit: int, spot: Spot) -> list[File]:
+    found: list[File] = []
     cursor = NEWEST.cursor(spot) if spot.id else None
     while len(found) < limit:
         page = await call.core.records.files.find(grant.project.id, FileQuery(), cursor, limit - len(found), NEWEST)
@@ -56,12 +59,14 @@ async def _files(call: Call, grant: Grant, limit: int, spot: Spot) -> Sequence[F
     return found
 
 
-def _spot(kept: File | Upload) -> Spot:
-    return Spot(str(score(kept.created_at)), kept.id)
+def _spot(kept: Kept) -> Spot:
+    id, born = rows.id_and_birth(kept)
+    return Spot(str(score(born)), id)
 
 
-def _spot_order(kept: File | Upload) -> tuple[int, str]:
-    return score(kept.created_at), kept.id
+def _spot_order(kept: Kept) -> tuple[int, str]:
+    id, born = rows.id_and_birth(kept)
+    return score(born), id
 
 
 async def get(call: Call) -> web.Response:
@@ -80,6 +85,8 @@ async def change(call: Call) -> web.Response:
 
 async def _described(call: Call, grant: Grant, key: str, metadata: dict[str, str]) -> File | Upload:
     kept = await rows.named(call, grant, key)
+    if isinstance(kept, Failure):
+        raise rows.missing_key(key)  # no file will ever have it
     if isinstance(kept, Upload):
         await call.core.records.uploads.describe(kept.id, metadata)
         return await call.core.uploads.known(grant, kept.id)
@@ -90,11 +97,14 @@ async def delete(call: Call) -> web.Response:
     grant = await auth.server(call)
     kept = await rows.named(call, grant, call.place("key"))
     await settled(_removed(call, grant, kept))
-    return plain({"ok": True, "deleted": True, "key": key_of(kept)})
+    return plain({"ok": True, "deleted": True, "key": key_of(kept.upload if isinstance(kept, Failure) else kept)})
 
 
-async def _removed(call: Call, grant: Grant, kept: File | Upload) -> int:
-    """Remove it and tell how many bytes that gave back; what it was is remembered for some days."""
+async def _removed(call: Call, grant: Grant, kept: Kept) -> int:
+    """Remove it and tell how many bytes that gave back; what a file was is remembered for some days."""
+    if isinstance(kept, Failure):
+        await call.core.records.failures.delete(grant.project.id, kept.upload.id)
+        return 0
     if isinstance(kept, Upload):
         await call.core.uploads.abort(grant, kept.id)
         return 0

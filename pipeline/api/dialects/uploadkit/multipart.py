@@ -34,7 +34,7 @@ async def init(call: Call) -> web.Response:
         return await call.core.parts.begin(known, intake, PART_SIZE)
 
     upload = await opened(call, grant, ask, begin)
-    told: Document = {"fileId": upload.id, "uploadId": upload_id(upload), "key": key_of(upload)}
+    told: Document = {"fileId": upload.id, "uploadId": upload_id(upload.id), "key": key_of(upload)}
     return plain(told | {"parts": await _addressed(call, upload)})
 
 
@@ -50,25 +50,25 @@ async def _addressed(call: Call, upload: Upload) -> list[Document]:
 async def complete(call: Call) -> web.Response:
     grant = await auth.server(call)
     ask = await body(call, PartsAsk)
-    upload = await _paired(call, grant, ask)
+    _check_pair(ask)
     tags = {part.partNumber: part.etag for part in ask.parts}
-    return finished(rows.of_file(call, await settled(completed(call, grant, upload.id, ask.metadata, tags))))
+    return finished(rows.of_file(call, await settled(completed(call, grant, ask.fileId, ask.metadata, tags))))
 
 
 async def abort(call: Call) -> web.Response:
     grant = await auth.server(call)
-    upload = await _paired(call, grant, await body(call, PairAsk))
+    ask = await body(call, PairAsk)
+    _check_pair(ask)
+    upload = await awaited(call, grant, ask.fileId, ("parts",))
     await settled(call.core.uploads.abort(grant, upload.id))
     return plain({"ok": True, "aborted": True})
 
 
-async def _paired(call: Call, grant: Grant, ask: PairAsk) -> Upload:
-    upload = await awaited(call, grant, ask.fileId)
-    if upload.way != "parts" or ask.uploadId != upload_id(upload):
+def _check_pair(ask: PairAsk) -> None:
+    if ask.uploadId != upload_id(ask.fileId.lower()):
         raise UploadNotFound(id=ask.fileId[:64])
-    return upload
 
 
-def upload_id(upload: Upload) -> str:
+def upload_id(id: str) -> str:
     """What an upload in parts is called beside its file."""
-    return upload.id.replace("-", "")
+    return id.replace("-", "")

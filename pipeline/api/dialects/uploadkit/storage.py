@@ -63,18 +63,19 @@ def signature(secret: bytes, key: str, media_type: str, length: int, expires: in
 async def put(call: Call) -> web.Response:
     """Take the bytes, again as often as need be until the upload is complete."""
     key = call.place("key")
-    project, id = _meant(call, key)
-    expires = _expiry(call)
-    grant = Grant(project=project)
-    upload = await call.core.uploads.known(grant, id)
-    length = call.request.content_length
-    size = (upload.intake.declared_size or 0) if length is None else length  # what is not told is measured
+    grant, route, id = _meant(call, key)
+    expires, length = _expiry(call), call.request.content_length
+    size = await _declared(call, grant, id) if length is None else length  # what is not told is measured
     given, media_type = call.request.query.get("X-Amz-Signature", ""), call.header("Content-Type") or ""
-    if not _is_signed(project, given, key, media_type, size, expires):
+    if not _is_signed(grant.project, given, key, media_type, size, expires):
         raise SignatureInvalid
     call.speaks_for(grant)
-    await call.core.parts.put(routes.known(grant, upload.intake.route), id, call.body, media_type, length)
+    await call.core.parts.put(routes.known(grant, route), id, call.body, media_type, length)
     return _taken(id)
+
+
+async def _declared(call: Call, grant: Grant, id: str) -> int:
+    return (await call.core.uploads.known(grant, id)).intake.declared_size or 0
 
 
 async def put_part(call: Call) -> web.Response:
@@ -91,11 +92,12 @@ def _taken(tag: str) -> web.Response:
     return web.Response(headers={"ETag": f'"{tag}"', "Cache-Control": "no-store"})
 
 
-def _meant(call: Call, key: str) -> tuple[Project, str]:
+def _meant(call: Call, key: str) -> tuple[Grant, str, str]:
+    """Whose a key is, its route and its id."""
     parts = parts_of(key)
     if parts is None or parts[0] not in call.core.settings.projects:
         raise SignatureInvalid
-    return call.core.settings.projects[parts[0]], parts[1]
+    return Grant(project=call.core.settings.projects[parts[0]]), key.split("/")[1], parts[1]
 
 
 def _expiry(call: Call) -> int:

@@ -23,7 +23,7 @@ from pipeline.api.dialects.uploadkit.params import LARGEST_SIDE, TransformAsk, b
 from pipeline.api.dialects.uploadkit.storage import derived
 from pipeline.api.endpoint import Call, plain
 from pipeline.errors import SignatureInvalid
-from pipeline.model import File, Project, Upload
+from pipeline.model import File, Project
 from pipeline.vendors.uploadkit import escaped, key_of, moment
 
 HOUR = 3600
@@ -86,7 +86,7 @@ async def image(call: Call) -> web.Response:
     grant = await auth.server(call)
     ask = await body(call, TransformAsk)
     kept = await rows.named(call, grant, ask.key)
-    if isinstance(kept, Upload) or kept.private or not kept.published:
+    if not isinstance(kept, File) or kept.private or not kept.published:
         raise rows.missing_key(ask.key)
     if not is_picture(kept):
         raise refused("no picture", "Only image files can be transformed")

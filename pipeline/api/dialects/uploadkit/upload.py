@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from aiohttp import web
 
@@ -15,6 +14,9 @@ from pipeline.api.endpoint import UUID, Call, plain
 from pipeline.errors import FileTooLarge, SafelightError, UploadNotFound
 from pipeline.model import File, Grant, Intake, Upload
 from pipeline.vendors.uploadkit import Document, kept_metadata, key_of, public_url
+
+WAYS = ("put", "parts")
+"""How bytes come to addresses that were given out."""
 
 Begin = Callable[[Grant, Intake], Awaitable[Upload]]
 
@@ -67,27 +69,41 @@ def finished(row: Document) -> web.Response:
 async def completed(
     call: Call, grant: Grant, id: str, metadata: Metadata | None, tags: Mapping[int, str] | None = None
 ) -> File:
-    """The file that an upload becomes, with other metadata if it is told; raises `UploadNotFound` once it is one."""
-    upload = await awaited(call, grant, id)
-    if metadata is not None:
-        await call.core.records.uploads.describe(upload.id, labels.metadata(kept_metadata(metadata)))
+    """The file that an upload becomes, with other metadata if it is told; raises `UploadNotFound` once it is one.
+
+    Of several at once all have the same file; what was refused is refused again for the same reason.
+    """
+    other = None if metadata is None else labels.metadata(kept_metadata(metadata))
+    try:
+        upload = await awaited(call, grant, id, WAYS if tags is None else ("parts",))
+        return await _ended(call, routes.known(grant, upload.intake.route), upload, tags, other)
+    except UploadNotFound as missing:
+        if UUID.fullmatch(id) and (failure := await call.core.records.failures.get(grant.project.id, id.lower())):
+            raise failure.error from missing
+        raise
+
+
+async def _ended(
+    call: Call, grant: Grant, upload: Upload, tags: Mapping[int, str] | None, metadata: Mapping[str, str] | None
+) -> File:
     outcome = "cut"
     try:
-        file = await call.core.parts.finish(routes.known(grant, upload.intake.route), upload.id, tags)
-        outcome = "accepted"
+        ended = await call.core.parts.end(grant, upload, tags, metadata)
+        outcome = "" if ended.before else "accepted"
     except SafelightError as error:
         outcome = error.code
         raise
     finally:
-        call.metrics.uploads.labels("uploadkit", outcome).inc()
-    return file
+        if outcome:
+            call.metrics.uploads.labels("uploadkit", outcome).inc()
+    return ended.file
 
 
-async def awaited(call: Call, grant: Grant, id: Any) -> Upload:
+async def awaited(call: Call, grant: Grant, id: str, ways: Sequence[str]) -> Upload:
     """The project's upload of this id whose bytes come to addresses it was given; raises `UploadNotFound`."""
     if not UUID.fullmatch(id):
         raise UploadNotFound(id=id[:64])
     upload = await call.core.uploads.known(grant, id.lower())
-    if upload.way == "append":
+    if upload.way not in ways:
         raise UploadNotFound(id=id)
     return upload

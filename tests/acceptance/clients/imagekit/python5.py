@@ -31,7 +31,8 @@ class Hook(BaseHTTPRequestHandler):
 outside = HTTPServer(("127.0.0.1", 0), Hook)
 threading.Thread(target=outside.serve_forever, daemon=True).start()
 hook = client.accounts.webhooks.create(
-    endpoint=f"http://127.0.0.1:{outside.server_port}/", events=["file.created", "upload.post-transform.success"]
+    endpoint=f"http://127.0.0.1:{outside.server_port}/",
+    events=["file.created", "folder.created", "upload.post-transform.success"],
 )
 
 schema = {"type": "Number", "minValue": 1}
@@ -52,7 +53,7 @@ made = client.files.upload(
 told["upload"] = made.to_dict()
 told["events"] = sorted(
     client.webhooks.unwrap(body, headers=headers, key=hook.secret).to_dict()["type"]
-    for headers, body in (heard.get(timeout=30) for _ in range(2))
+    for headers, body in (heard.get(timeout=30) for _ in range(3))
 )
 told["bytes"] = client.files.upload(file=b"plain text", file_name="note.txt", folder="/py5").to_dict()
 listed = client.assets.list(path="/py5", search_query='"customMetadata.py5_stock" >= 7 AND private = true')

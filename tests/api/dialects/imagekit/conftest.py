@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -9,11 +10,13 @@ import sys
 from collections.abc import AsyncIterator
 
 import pytest
+from aiohttp import web
 from redis.asyncio import Redis
 
-from tests.api.conftest import serving
+from tests.api.conftest import answering, serving
 from tests.api.dialects.imagekit.desk import CONFIG, Desk
 from tests.api.dialects.imagekit.gallery import Gallery, filled
+from tests.api.dialects.imagekit.outside import Outside
 
 
 @pytest.fixture(scope="package")
@@ -36,6 +39,22 @@ async def working(opened: Desk) -> AsyncIterator[subprocess.Popen[bytes]]:
     yield process
     process.send_signal(signal.SIGTERM)
     process.wait(30)
+
+
+@pytest.fixture(scope="package")
+async def hearing() -> AsyncIterator[Outside]:
+    outside, app = Outside(), web.Application()
+    app.router.add_post("/hook", outside.hear)
+    app.router.add_post("/find", outside.find)
+    async with answering(app) as port:
+        outside.address = f"http://127.0.0.1:{port}"
+        yield outside
+
+
+@pytest.fixture
+async def outside(hearing: Outside) -> Outside:
+    hearing.heard = asyncio.Queue()
+    return hearing
 
 
 @pytest.fixture(scope="module")

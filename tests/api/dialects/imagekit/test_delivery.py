@@ -7,24 +7,8 @@ import asyncio
 from PIL import ImageChops
 
 from pipeline.model import Edit, Region
-from tests.api.dialects.imagekit.gallery import (
-    BLACK,
-    BLUE,
-    GREEN,
-    RED,
-    WHITE,
-    YELLOW,
-    Gallery,
-    Row,
-    at,
-    clear_at,
-    every,
-    is_whole,
-    near,
-    quarters,
-    shows,
-    wrong,
-)
+from tests.api.dialects.imagekit.gallery import BLACK, WHITE, Gallery, Row, clear_at, every, shows, wrong
+from tests.api.quarters import BLUE, GREEN, RED, YELLOW, at, is_whole, near, quarters
 
 PURE, LIGHT = (255, 0, 0), (144, 238, 144)
 

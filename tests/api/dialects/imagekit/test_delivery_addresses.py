@@ -11,7 +11,8 @@ from PIL import Image
 
 from pipeline.model import Edit
 from pipeline.signing import signature
-from tests.api.dialects.imagekit.gallery import Gallery, encoded, quarters
+from tests.api.dialects.imagekit.gallery import Gallery
+from tests.api.quarters import encoded, quarters
 
 SECRET = b"private_test_key"
 

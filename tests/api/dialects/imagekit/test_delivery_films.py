@@ -13,7 +13,8 @@ from pipeline.api.dialects.imagekit.delivery import recipe_of
 from pipeline.api.dialects.imagekit.delivery.addresses import FILM, THUMBNAIL
 from pipeline.errors import RequestInvalid
 from pipeline.imaging.video.probe import Probe, probe
-from tests.api.dialects.imagekit.gallery import Gallery, at, near
+from tests.api.dialects.imagekit.gallery import Gallery
+from tests.api.quarters import at, near
 from tests.nodes.test_video import X264, ffmpeg, plain
 
 

@@ -17,7 +17,8 @@ from pipeline.api.shelf import Shelf
 from pipeline.model import Edit
 from pipeline.signing import signature
 from tests.api.dialects.imagekit.desk import Desk
-from tests.api.dialects.imagekit.gallery import BLUE, GREEN, RED, Gallery, at, encoded, near
+from tests.api.dialects.imagekit.gallery import Gallery
+from tests.api.quarters import BLUE, GREEN, RED, at, encoded, near
 from tests.api.test_serving import beside, until_standing
 
 

@@ -120,6 +120,36 @@ async def test_what_takes_a_model_is_done_by_a_flow_that_the_project_names(easel
     assert uploads.draft("e-removedotbg").ground.nodes["n0"]["flow"] == "other"
 
 
+async def test_things_are_looked_for_and_surroundings_made_up_by_flows(easel: Easel) -> None:
+    async def flows(id: str) -> Flow:
+        said = "params: {width: {type: integer}, height: {type: integer}, object: {type: string, default: none},"
+        said += " prompt: {type: string, default: none}, zoom: {type: number, default: 1},"
+        said += " gravity: {type: string, default: center}}\nnodes:\n  in: {type: input}\n"
+        done = {
+            "find": "  part: {type: crop, width: 20, height: 20, gravity: right}\n",  # where the thing is
+            "fill": "  part: {type: pad, width: '{params.width}', height: '{params.height}', background: '#00ff00'}\n",
+        }
+        return load_flow(id, said + done[id] + "  out: {type: save}\n")
+
+    extensions = {"fo-object": "fill", "fo-person": "find", "bg-genfill": "fill"}
+    named = Easel(easel.sandbox, easel.folder, easel.pictures, extensions)
+    for text, size in (
+        ("w-50,h-50,fo-person", (50, 50)),
+        ("w-30,h-10,cm-extract,fo-person,z-2", (30, 10)),
+        ("w-500,h-500,c-maintain_ratio_no_enlarge,fo-person", (60, 60)),
+    ):
+        found = await named.draw(text, "halves", flows=flows)
+        assert found.size == size and near(at(found, size[0] // 2, size[1] // 2), BLUE), text
+    told = named.draft("w-30,h-10,cm-extract,fo-trafficLight,z-2").ground.nodes["n0"]
+    assert (told["flow"], told["params"]) == (
+        "fill", {"object": "trafficLight", "width": 30, "height": 10, "zoom": 2},
+    )  # fmt: skip
+    found = await named.draw("w-120,h-160,cm-pad_resize,bg-genfill-prompt-a lawn", "halves", flows=flows)
+    assert found.size == (120, 160) and at(found, 60, 5)[:3] == (0, 255, 0) and at(found, 20, 80)[:3] == RED
+    draft = named.draft("w-120,h-160,cm-pad_resize,fo-top,bg-genfill-prompte-YSBsYXdu", "halves")
+    assert draft.ground.nodes["n1"]["params"] == {"width": 120, "height": 160, "gravity": "top", "prompt": "a lawn"}
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import re
 from typing import Any
 
 import pytest
+from PIL import Image, ImageCms
 
 from tests.api.dialects.imagekit.desk import Desk
 from tests.api.house import photo
@@ -250,6 +252,16 @@ async def test_metadata_by_id_and_by_address(ik: Desk) -> None:
     for address in (url, f"{url}?tr=w-10", url.replace("/ik/demo/", "/ik/demo/tr:w-10/")):
         for path in ("/metadata", "/files/metadata"):
             assert await ik.ok("GET", V1 + path, query={"url": address}) == found
+    assert (found["hasColorProfile"], found["quality"]) == (False, 0)
+    content, profile = io.BytesIO(), ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    Image.open(io.BytesIO(photo())).convert("RGB").save(content, "JPEG", quality=87, icc_profile=profile)
+    file = await ik.upload(content.getvalue(), "b.jpg")
+    told = await ik.ok("GET", f"{FILES}/{file['fileId']}/metadata")
+    assert (told["hasColorProfile"], told["quality"]) == (True, 87)
+    # What a flow wrote is measured as it is written: here what pre-transformations store.
+    pre = {"transformation": '{"pre": "w-20,f-jpg,q-64"}', "responseFields": "metadata"}
+    made = await ik.upload(content.getvalue(), "c.jpg", **pre)
+    assert (made["metadata"]["hasColorProfile"], made["metadata"]["quality"]) == (False, 64)
     text = await ik.upload(b"text", "a.txt")
     assert await ik.ok("GET", f"{FILES}/{text['fileId']}/metadata") == {"size": 4}
     assert await ik.refusal("GET", f"{V1}/metadata") == (400, "Your request is missing url parameter.")

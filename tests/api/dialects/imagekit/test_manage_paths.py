@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.api.dialects.imagekit.manage import hauls
+from pipeline.api.dialects.imagekit.manage import folders, hauls
 from pipeline.jobs import ERRANDS
 from pipeline.model import Grant
 from pipeline.records.lineages import lineage_of
@@ -135,6 +135,7 @@ async def test_two_that_go_to_one_path_at_once_are_versions_of_one_file(ik: Desk
     assert [name for _, name, _ in await versions(ik, file["fileId"])] == [f"Version {n}" for n in (4, 3, 2, 1)]
 
 
+@pytest.mark.usefixtures("working")
 async def test_folders_are_made_and_deleted(ik: Desk) -> None:
     for _ in range(2):
         made = await ik.ok("POST", f"{V1}/folder", {"folderName": "new folder!", "parentFolderPath": "a/b/"}, 201)
@@ -272,6 +273,28 @@ async def test_how_far_it_is_and_what_it_could_not_be_done_to_is_told(
     assert await ik.ok("GET", f"{V1}/bulkJobs/{id}") == told | {"status": "Completed", "errors": errors}
     assert await ik.ok("GET", f"{FILES}/purge/{request}") == {"status": "Completed"}
     assert [path for path in await paths(ik) if path.startswith("/x/")] == ["/x/", "/x/b.txt"]
+
+
+@pytest.mark.usefixtures("working")
+async def test_a_deletion_is_done_by_workers_and_spares_what_comes_after_it(
+    ik: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await tree(ik)
+    await ik.ok("DELETE", f"{V1}/folder", {"folderPath": "/x"}, 204)
+    assert await paths(ik) == []  # what is small is gone when it is answered, also versions and empty folders
+    await tree(ik)
+    monkeypatch.setattr(folders, "PATIENCE", 0.05)
+    queues = ik.house.core.records.queues
+    await queues.pause(ERRANDS)
+    try:
+        await ik.ok("DELETE", f"{V1}/folder", {"folderPath": "/x"}, 204)
+        await ik.upload(b"4444", "late.txt", folder="/x/deep")
+        assert len(await paths(ik, type="file")) == 3  # no worker came by yet
+    finally:
+        await queues.resume(ERRANDS)
+    async with asyncio.timeout(20):
+        while sorted(await paths(ik)) != ["/x/", "/x/deep/", "/x/deep/late.txt"]:
+            await asyncio.sleep(0.02)
 
 
 @pytest.mark.usefixtures("working")

@@ -190,7 +190,6 @@ async def test_webhooks(ik: Desk) -> None:
     for body in (
         {"endpoint": "ftp://hooks.example", "events": ["file.created"]},
         {"endpoint": "https://hooks.example/c", "events": ["file.moved"]},
-        {"endpoint": "https://hooks.example/c", "events": ["folder.created"]},
         {"endpoint": "https://hooks.example/c", "events": []},
         {"events": ["file.created"]},
     ):

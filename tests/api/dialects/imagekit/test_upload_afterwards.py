@@ -9,85 +9,15 @@ import hmac
 import io
 import json
 import subprocess
-from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-import pytest
-from aiohttp import web
 from PIL import Image
 
-from tests.api.conftest import answering
 from tests.api.house import photo
 
 from .desk import UPLOAD, Desk, Field, form, signed
-
-EVENTS = (
-    "file.created",
-    "file.updated",
-    "file.deleted",
-    "file-version.created",
-    "file-version.deleted",
-    "upload.pre-transform.success",
-    "upload.pre-transform.error",
-    "upload.post-transform.success",
-    "upload.post-transform.error",
-)
-TAGS = [{"name": "cat", "confidence": 91.5, "source": "google-auto-tagging"}, {"name": "sofa", "confidence": 70}]
-
-
-@dataclass
-class Outside:
-    """A server that hears webhooks, and finds tags in pictures."""
-
-    address: str = ""
-    heard: asyncio.Queue[tuple[dict[str, str], bytes]] = field(default_factory=asyncio.Queue)
-
-    async def hear(self, request: web.Request) -> web.Response:
-        self.heard.put_nowait((dict(request.headers), await request.read()))
-        return web.Response()
-
-    async def find(self, request: web.Request) -> web.Response:
-        await request.read()
-        return web.json_response({"ai_tags": TAGS, "description": "A cat on a sofa", "most": request.headers["X-Most"]})
-
-    async def next(self) -> dict[str, Any]:
-        _, body = await asyncio.wait_for(self.heard.get(), 30)
-        told: dict[str, Any] = json.loads(body)
-        return told
-
-    async def several(self, count: int) -> dict[str, list[dict[str, Any]]]:
-        """So many messages by their types."""
-        found: dict[str, list[dict[str, Any]]] = {}
-        for _ in range(count):
-            told = await self.next()
-            found.setdefault(told["type"], []).append(told)
-        return found
-
-
-@pytest.fixture(scope="module")
-async def serving() -> AsyncIterator[Outside]:
-    outside, app = Outside(), web.Application()
-    app.router.add_post("/hook", outside.hear)
-    app.router.add_post("/find", outside.find)
-    async with answering(app) as port:
-        outside.address = f"http://127.0.0.1:{port}"
-        yield outside
-
-
-@pytest.fixture
-async def outside(serving: Outside) -> Outside:
-    serving.heard = asyncio.Queue()
-    return serving
-
-
-async def listening(ik: Desk, outside: Outside) -> str:
-    """The secret of a webhook that is told of everything."""
-    made = await ik.ok(
-        "POST", "/imagekit/v1/accounts/webhooks", {"endpoint": f"{outside.address}/hook", "events": EVENTS}, 201
-    )
-    return str(made["secret"])
+from .outside import TAGS, Outside, listening
 
 
 async def sent(ik: Desk, content: bytes, transformation: Any, **more: str) -> Any:

@@ -151,7 +151,7 @@ class Desk:
         id = str(task["id"])
         plain = id.partition("_")[2].partition("-")[0]
         uuid = f"{plain[:8]}-{plain[8:12]}-{plain[12:16]}-{plain[16:20]}-{plain[20:]}"
-        await self.house.core.runs.wait(self.grant(), uuid, 40)
+        await self.house.core.runs.wait(self.grant("other" if "other" in self.key else "demo"), uuid, 40)
         return await self.ok("GET", f"/tasks/{id}", **more)
 
     async def run(self, status: str = "completed", **task: Any) -> Any:

@@ -141,6 +141,44 @@ async def test_chunks_in_any_order_and_again(it: Desk) -> None:
         assert await answer.read() == content
 
 
+async def test_chunks_in_their_order_are_written_once(it: Desk) -> None:
+    content, staging = bytes(range(256)) * 2000, it.house.data / "files/.staging"
+
+    async def send(name: str, start: int, piece: bytes) -> Told:
+        header = f"bytes {start}-{start + len(piece) - 1}/{len(content)}"
+        url = f"{it.house.base}/ittybit/d/demo/once/{name}"
+        return await it.ask("PUT", url, data=piece, headers={**CHUNK, **BARE, "Content-Range": header})
+
+    async def cut(name: str, start: int, piece: bytes) -> None:
+        """A chunk whose client is gone behind half of it."""
+        place = f"/ittybit/d/demo/once/{name} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {it.key}\r\n"
+        range = f"Content-Range: bytes {start}-{start + len(piece) - 1}/{len(content)}\r\n"
+        _, writer = await asyncio.open_connection("127.0.0.1", int(it.house.base.rpartition(":")[2]))
+        writer.write(f"PUT {place}{range}Content-Length: {len(piece)}\r\n\r\n".encode() + piece[: len(piece) // 2])
+        await writer.drain()
+        writer.close()
+        await writer.wait_closed()
+
+    first, second, *rest = chunks(content, 102_400)
+    assert (await send("a.bin", *first)).status == 202
+    (staged,) = staging.iterdir()
+    place = staged.stat().st_ino
+    told = [await send("a.bin", *one) for one in (second, *rest)]
+    assert [one.status for one in told] == [202, 202, 202, 201]
+    assert place in {path.stat().st_ino for path in it.house.data.glob("files/demo/**/a.bin")}, "it was not copied"
+    # What does not follow what is there lies apart, and what comes again takes the place of what came before.
+    for one in (first, (second[0], b"x" * 102_400)):
+        assert (await send("b.bin", *one)).status == 202
+    await cut("b.bin", *rest[0])
+    for one in (rest[1], rest[0], (first[0], b"y" * 102_400), second, first):
+        assert (await send("b.bin", *one)).status == 202
+    told.append(await send("b.bin", *rest[2]))
+    assert told[-1].status == 201
+    for one in told[-2:]:
+        assert (await it.ask("GET", one.document["url"], key=None)).document == content
+    assert not list(staging.iterdir())
+
+
 async def test_the_ranges_of_the_documentation(it: Desk) -> None:
     """Its sample ends the first chunk behind its last byte, and the last one at its last."""
     signed = await sign(it, filename="sample.bin", method="put")
@@ -193,3 +231,9 @@ async def test_a_resumable_upload_address(it: Desk) -> None:
     assert (await it.ask("POST", url, key=None)).document["data"]["id"] == media["id"]  # its answer was lost
     assert (await send(*pieces[0])).status == 410
     assert (await it.ask("GET", media["urls"]["original"], key=None)).document == content
+    wish = {"resumable": True, "conditions": [{"prop": "width", "value": ">1000"}]}
+    url = (await it.ok("POST", "/uploads", wish))["data"]["url"]
+    assert [(await send(*one)).status for one in chunks(content, 9000)] == [202] * -(-total // 9000)
+    assert "conditions" in await it.refused("POST", url, 400, key=None)
+    assert "Bytes are missing" in await it.refused("POST", url, 409, key=None)  # what is refused is gone
+    assert not list((it.house.data / "files/.staging").iterdir())

@@ -1,4 +1,4 @@
-"""Webhooks: the task that has ended, as it is or within an event, signed; and the list of what has happened."""
+"""Webhooks: the task that has ended, or how far it has come within an event, signed; and what has happened, listed."""
 
 from __future__ import annotations
 
@@ -26,9 +26,13 @@ class Ear:
 
     address: str = ""
     heard: asyncio.Queue[tuple[str, Mapping[str, str], bytes]] = field(default_factory=asyncio.Queue)
+    slow: asyncio.Event = field(default_factory=asyncio.Event)
+    """What is told at `/slow` is answered once this is set."""
 
     async def hear(self, request: web.Request) -> web.Response:
         self.heard.put_nowait((request.path, request.headers.copy(), await request.read()))
+        if request.path == "/slow":
+            await self.slow.wait()
         return web.Response()
 
     async def next(self, secret: str = PROJECT_SECRET) -> tuple[str, Any]:
@@ -94,7 +98,7 @@ async def test_steps_tell_of_themselves(it: Desk, ear: Ear) -> None:
 
 
 async def test_endpoints(it: Desk, ear: Ear) -> None:
-    asked = {"url": f"{ear.address}/events", "topics": ["task.succeeded", "task.failed", "task.created"]}
+    asked = {"url": f"{ear.address}/events", "topics": ["task.succeeded", "task.failed"]}
     made = await it.ok("POST", "/webhooks/endpoints", asked, 201)
     assert {name: made[name] for name in ("object", "url", "topics", "status")} == {
         "object": "webhook_endpoint", **asked, "status": "active"}  # fmt: skip
@@ -122,6 +126,35 @@ async def test_endpoints(it: Desk, ear: Ear) -> None:
     assert ear.heard.empty()
     for body in ({}, {"url": "x"}, {"url": ear.address, "topics": ["nonsense"]}, {"url": ear.address, "topics": "x"}):
         assert await it.refused("POST", "/webhooks/endpoints", 400, body)
+
+
+async def test_each_change_is_told_once_and_in_order(it: Desk, ear: Ear) -> None:
+    topics = ["task.created", "task.updated", "task.succeeded"]
+    slow = await it.ok("POST", "/webhooks/endpoints", {"url": f"{ear.address}/slow", "topics": topics}, 201)
+    ends = {"url": f"{ear.address}/ends", "topics": ["run.succeeded"]}
+    quick = await it.ok("POST", "/webhooks/endpoints", ends, 201)
+    source = await it.file(photo(50, 50))
+    task = await it.run(kind="image", url=f"{it.house.base}{source['url'].partition(it.house.base)[2]}", width=9)
+    first, last = [json.loads((await asyncio.wait_for(ear.heard.get(), 20))[2]) for _ in range(2)]
+    assert [(one["kind"], one["data"]["status"]) for one in (first, last)] == [
+        ("task.created", "waiting"), ("run.succeeded", "succeeded")]  # fmt: skip
+    assert ear.heard.empty()  # all of it waits to be told, and comes one by one
+    ear.slow.set()
+    told = [first, *[(await ear.next(slow["secret"]))[1] for _ in range(3)]]
+    assert [(one["kind"], one["data"]["status"]) for one in told[1:]] == [
+        ("task.updated", "pending"), ("task.updated", "processing"), ("task.succeeded", "succeeded")]  # fmt: skip
+    assert {one["data"]["id"] for one in (*told, last)} == {task["id"]}
+    listed = await it.ok("GET", "/events?limit=50", headers=NEWER)
+    mine = [one for one in reversed(listed) if one["data"]["id"] == task["id"]]
+    assert [(one["id"], one["kind"], one["data"]["status"]) for one in mine] == [
+        (one["id"], one["kind"], one["data"]["status"]) for one in told]  # fmt: skip
+    await it.ok("DELETE", f"/webhooks/endpoints/{quick['id']}", status=202)
+    run, *_ = (await it.house.core.runs.list(it.grant())).items
+    await it.house.core.runs.retry(it.grant(), run.id)  # begins nothing, but changes again
+    again = [(await ear.next(slow["secret"]))[1] for _ in range(3)]
+    assert [(one["kind"], one["data"]["status"]) for one in again] == [
+        (one["kind"], one["data"]["status"]) for one in told[1:]]  # fmt: skip
+    await it.ok("DELETE", f"/webhooks/endpoints/{slow['id']}", status=202)
 
 
 async def test_what_has_happened(it: Desk) -> None:

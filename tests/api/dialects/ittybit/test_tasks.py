@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
+import sys
 from datetime import datetime
 from typing import Any
 
 import pytest
 from PIL import Image
 
+from pipeline.model import now
+from pipeline.vendors.ittybit.words import id_of
 from tests.api.house import photo
 
 from .desk import NEWER, OLDER, Desk
@@ -69,6 +73,43 @@ async def test_what_images_become(it: Desk) -> None:
     assert corner.getpixel((2, 2)) == pytest.approx((0, 255, 0), abs=12)
     stretched = (await picture(it, (await it.finished(made[1]))["output"])).convert("RGB")
     assert stretched.getpixel((2, 2)) == pytest.approx((204, 34, 0), abs=12)
+
+
+async def test_however_many_different_tasks_leave_nothing_but_their_runs(it: Desk) -> None:
+    desk, core = Desk(it.house, "it-other-key"), it.house.core
+    file, turns = await desk.file(photo(20, 20)), asyncio.Semaphore(8)
+
+    async def begun(width: int) -> str:
+        wish = {"kind": "image", "file_id": file["id"], "width": width}
+        async with turns:
+            return str((await desk.ok("POST", "/tasks", wish, 201))["id"])
+
+    await core.records.queues.pause("default")
+    try:
+        tasks = await asyncio.gather(*(begun(width) for width in range(1, 201)))
+        assert await core.runs.purge("default") == 200
+    finally:
+        await core.records.queues.resume("default")
+    runs = [id_of(task, "task") or "" for task in tasks]
+    keys = [key.decode() async for key in core.redis.scan_iter("*", 1000)]
+    assert sum(any(run in key for run in runs) for key in keys) == 2 * len(runs)  # the run and its events
+    assert [key for key in keys if key.startswith("ittybit:flow") and "ittybit-" in key] == []
+    assert [flow.id for flow in (await core.flows.list()).items] == ["judged", "two-sizes"]
+    await core.runs.retry(desk.grant("other"), runs[41])  # which the worker has never seen
+    again = await desk.finished(await desk.ok("GET", f"/tasks/{tasks[41]}"))
+    assert (again["status"], again["options"], again["output"]["width"]) == ("completed", {"width": 42}, 42)
+    old = await core.records.retention.ended("cancelled", now(), 1)
+    assert await core.records.retention.forget(old) == 1 and old[0].id in runs
+    assert await desk.refused("GET", f"/tasks/{old[0].id}", 404) == "Task not found."
+    assert not [key async for key in core.redis.scan_iter(f"*{old[0].id}*", 1000)]
+
+
+async def test_videos_without_the_extra_are_refused(it: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)  # as if it had not been installed
+    file = await it.file()
+    for wish in ({"kind": "video", "width": 20}, {"kind": "image", "start": 1}):
+        message = await it.refused("POST", "/tasks", 400, {"file_id": file["id"], **wish})
+        assert "pip install safelight[video]" in message
 
 
 async def test_a_picture_laid_over_another(it: Desk) -> None:

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from typing import Any
+
 import pytest
+from aiohttp import web
 
 from pipeline.model import Letter, Problem, Run, now
 from pipeline.records.breakers import Callee, Rules
 from tests.api.conftest import serving
 from tests.api.dialects.uploadista.desk import CONFIG, Desk, photo
+from tests.outside import Outside
 
 UNKNOWN = "00000000-0000-4000-8000-000000000000"
 TEXT = {"Accept": "text/plain"}
+STATUSES = ("pending", "retrying", "exhausted", "resolved")
 
 
 async def dead(ud: Desk, flow: str = "tiny", project: str = "demo") -> Run:
@@ -71,6 +79,59 @@ async def test_dead_letters_are_settled_all_together(ud: Desk) -> None:
     assert await ud.ok("POST", "/dlq/retry-all") == {"retried": 0, "succeeded": 0, "failed": 0}
     letter: Letter = await ud.house.core.runs.letters.get(ud.grant("other"), foreign.id)
     assert letter.added_at <= now()
+
+
+CALLING = """
+retry: {{times: 2, first: 0s}}
+nodes: {{photo: {{type: input}}, far: {{type: http, url: "{url}/far"}}, out: {{type: save, path: "a.png"}}}}
+"""
+
+
+async def test_what_is_tried_again_stands_beside_them(ud: Desk, busy: Any, application: Outside) -> None:
+    core, calls, gates = ud.house.core, asyncio.Semaphore(0), asyncio.Semaphore(0)
+
+    async def held(request: web.Request, body: bytes) -> web.Response:
+        calls.release()
+        await gates.acquire()
+        return web.Response(status=503)
+
+    async def standing(status: str, retries: int) -> None:
+        (item,) = (await ud.ok("GET", f"/dlq?status={status}"))["items"]
+        assert item == await ud.ok("GET", f"/dlq/{id}")
+        assert (item["retryCount"], item["maxRetries"], item["error"]["nodeId"]) == (retries, 1, "far")
+        assert (await ud.ok("GET", "/dlq/stats"))["byStatus"] == dict.fromkeys(STATUSES, 0) | {status: 1}
+        parts = (await ud.ok("GET", "/uploadista/health/components"))["components"]["deadLetterQueue"]
+        assert parts["pendingItems"] + parts["exhaustedItems"] == 1
+        assert parts["exhaustedItems"] == (status == "exhausted")
+
+    await core.flows.put("calling", CALLING.format(url=application.url))
+    application.answers["/far"], content = held, photo()
+    sent = await ud.begin(len(content), type="image/jpeg", fileName="b.jpg")
+    await ud.chunk(sent["id"], content)
+    id = (await ud.run("calling", {"photo": {"operation": "finalize", "uploadId": sent["id"]}}))["id"]
+    await asyncio.wait_for(calls.acquire(), 30)
+    assert await ud.refused("GET", f"/dlq/{id}") == (404, "QUEUE_ITEM_NOT_FOUND")
+    await core.records.queues.pause("default")
+    async with heard_of(ud, id) as told:
+        gates.release()
+        assert [await anext(told), await anext(told)] == ["run.queued", "run.queued"]
+        await standing("pending", 0)
+        for method, path in (("POST", f"{id}/resolve"), ("DELETE", id)):
+            assert await ud.refused(method, f"/dlq/{path}") == (400, "FLOW_JOB_ERROR")
+        assert await ud.ok("POST", f"/dlq/{id}/retry") == {"success": True}  # it is, in its turn
+        await core.records.queues.resume("default")
+        await asyncio.wait_for(calls.acquire(), 30)
+        await standing("retrying", 1)
+        gates.release()
+        await ud.ended(id)
+    await standing("exhausted", 1)
+
+
+@asynccontextmanager
+async def heard_of(ud: Desk, id: str) -> AsyncIterator[AsyncIterator[str]]:
+    """When a run came into the queue, from its beginning on."""
+    async with aclosing(ud.house.core.events.follow("demo", id, "0")) as events:
+        yield (event.type async for event in events if event and event.type == "run.queued")
 
 
 async def test_health_as_json_and_as_text(ud: Desk) -> None:

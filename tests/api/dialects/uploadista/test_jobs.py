@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 from typing import Any
 
@@ -10,7 +11,8 @@ from aiohttp import web
 from PIL import Image
 
 from tests.api.dialects.uploadista.conftest import FLOWS
-from tests.api.dialects.uploadista.desk import BYTES, Desk, at_once, init, photo
+from tests.api.dialects.uploadista.desk import BYTES, KEY, Desk, at_once, init, photo
+from tests.api.dialects.uploadista.test_sockets import heard
 from tests.outside import Outside
 
 UNKNOWN = "00000000-0000-4000-8000-000000000000"
@@ -64,6 +66,8 @@ async def test_a_run_waits_for_its_upload_and_makes_typed_outputs(ud: Desk, busy
     assert record["flow"] == {"flowId": "tiny", "nodeId": "photo", "jobId": job["id"]}
     assert record["metadata"]["originalName"] == "cat.jpg" and record["metadata"]["album"] == "cats"
     assert job["activeUploads"] == [record["id"]]
+    order = ["photo", "small", "out"]
+    assert job["executionState"] == {"executionOrder": order, "currentIndex": 0, "inputs": {}}
     await ud.fill(job["id"], "photo", content)
     ended = await ud.ended(job["id"])
     assert ended["status"] == "completed" and ended["endedAt"] and "pausedAt" not in ended, ended
@@ -270,6 +274,55 @@ async def test_pause_and_resume(ud: Desk, busy: Any) -> None:
     assert (await ud.ended(job["id"]))["status"] == "completed"
     assert await ud.refused("POST", f"/jobs/{job['id']}/pause") == (400, "FLOW_JOB_ERROR")
     assert await ud.refused("POST", f"/jobs/{job['id']}/cancel") == (400, "FLOW_JOB_ERROR")
+
+
+AROUND = """
+nodes: {photo: {type: input}, inside: {type: subflow, flow: within}, out: {type: save, path: "a.png"}}
+"""
+WITHIN = """
+nodes:
+  photo: {{type: input}}
+  far: {{type: http, url: "{url}/far"}}
+  near: {{type: http, url: "{url}/near"}}
+  out: {{type: save, path: "b.png"}}
+"""
+
+
+async def test_a_job_rests_inside_a_flow_that_its_flow_runs(ud: Desk, busy: Any, application: Outside) -> None:
+    await ud.house.core.flows.put("within", WITHIN.format(url=application.url))
+    await ud.house.core.flows.put("around", AROUND)
+    asked, gate, content = asyncio.Event(), asyncio.Event(), photo()
+
+    async def held(request: web.Request, body: bytes) -> web.Response:
+        asked.set()
+        await gate.wait()
+        return web.Response(body=body, content_type="image/jpeg")
+
+    application.answers["/far"], application.heard[:] = held, []
+    sent = await ud.begin(len(content), type="image/jpeg", fileName="b.jpg")
+    await ud.chunk(sent["id"], content)
+    id = (await ud.run("around", {"photo": {"operation": "finalize", "uploadId": sent["id"]}}))["id"]
+    async with heard(ud.house, f"flow/{id}", token=KEY) as line:
+        await asyncio.wait_for(asked.wait(), 30)
+        assert (await ud.ok("POST", f"/jobs/{id}/pause"))["status"] == "paused"
+        gate.set()
+        await line.until("flow-pause")
+        paused = await ud.job(id)
+        assert (paused["status"], paused["pausedAt"]) == ("paused", "inside")
+        assert paused["executionState"] == {
+            "executionOrder": ["photo", "inside", "out"], "currentIndex": 1, "inputs": {"photo": [sent["id"]]}
+        }  # fmt: skip
+        assert [task["nodeId"] for task in paused["tasks"]] == ["photo", "inside", "out"]
+        assert [one.path for one in application.heard] == ["/far"]
+        await ud.resume(id, "inside", {})
+        await line.until("flow-end")
+        done = await ud.job(id)
+        assert done["status"] == "completed" and "executionState" not in done
+    assert [one.path for one in application.heard] == ["/far", "/near"]
+    for node in ("photo", "inside", "out"):
+        of_node = [one["eventType"] for one in line.payloads if one.get("nodeId") == node]
+        assert of_node == ["node-start", "node-end"], (node, of_node)
+    assert [name for name in line.names if name.startswith("flow-")] == ["flow-start", "flow-pause", "flow-end"]
 
 
 async def test_a_cancelled_job_takes_its_uploads_along(ud: Desk) -> None:

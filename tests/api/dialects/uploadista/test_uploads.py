@@ -148,6 +148,25 @@ async def test_a_chunk_sent_again_because_its_answer_was_lost_is_not_appended_tw
     assert await ud.refused("PATCH", f"/upload/{id}", b"xyz") == (413, "ERR_SIZE_EXCEEDED")
 
 
+@pytest.mark.parametrize("lengths", [(9, 3, 8), (9, 8, 1), (1, 9, 2), (500, 300, 150)])
+async def test_a_chunk_that_is_sent_again_shorter_or_longer_is_not_kept_twice(
+    ud: Desk, lengths: tuple[int, ...]
+) -> None:
+    """As after a 409, or after an answer that was lost, when the network made the client change its slices."""
+    content, sent = random.Random(5).randbytes(1000), 0
+    id = (await ud.begin(1000, type=""))["id"]
+    for length in lengths:
+        after = await ud.chunk(id, content[sent : sent + length])
+        assert after["offset"] == sent + length
+        again = max(1, length // 2) if length > 1 else 5  # from the offset before, whose answer was lost
+        assert await ud.chunk(id, content[sent : sent + again]) == after
+        sent = after["offset"]
+    record = await ud.chunk(id, content[sent:-1])
+    done = await ud.chunk(id, content[record["offset"] :])
+    assert done["offset"] == 1000 and await ud.fetched(done["url"]) == content
+    assert await ud.chunk(id, content[-1:]) == done
+
+
 async def test_a_file_of_equal_chunks_ends_right(ud: Desk) -> None:
     size, step = 1000, 150
     record, requests = await ud.begin(size, type=""), 0

@@ -6,12 +6,16 @@ import asyncio
 import hashlib
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from random import Random
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from pipeline.api.app import create_app
 from pipeline.api.dialects.uploadkit.storage import derived, signature
+from pipeline.core import open_core
+from tests.api.conftest import answering
 from tests.api.house import photo
 
 from .desk import LIVE, MIB, Desk, key_path, page, sdk, wish, xml
@@ -148,7 +152,72 @@ async def test_bytes_that_are_not_what_was_declared_are_refused(uk: Desk) -> Non
         assert (await uk.put(asked["uploadUrl"], text)).status == 200, "a bucket looks at no bytes"
         answer = await uk.ask("POST", "/upload/complete", {"fileId": asked["fileId"]}, headers)
         assert answer.status == told[0] and b"INVALID_FILE_TYPE" in answer.body
-        assert (await uk.ask("POST", "/upload/complete", {"fileId": asked["fileId"]}, headers)).status == 404
+        again = await uk.ask("POST", "/upload/complete", {"fileId": asked["fileId"]}, headers)
+        assert (again.status, again.json) == (answer.status, answer.json)
+        row = (await uk.ok("GET", key_path(asked["key"]), headers=headers))["file"]
+        assert (row["status"], row["url"], row["failureCode"]) == ("FAILED", None, "INVALID_FILE_TYPE")
+
+
+async def test_a_refused_upload_is_a_failed_row_that_costs_nothing(uk: Desk) -> None:
+    headers = sdk("uk_live_full")
+    asked = []
+    for fill in (b"a", b"b"):  # together more than the project may have, which nobody knows before they have come
+        body = fill * 1500
+        asked.append(await uk.ok("POST", "/upload/request", wish(body, "a.bin", "application/x-a", "default"), headers))
+        assert (await uk.put(asked[-1]["uploadUrl"], body, "application/x-a")).status == 200
+    first, second = ({"fileId": one["fileId"]} for one in asked)
+    await uk.ok("POST", "/upload/complete", first, headers)
+    told = await asyncio.gather(*(uk.ask("POST", "/upload/complete", second, headers) for _ in range(4)))
+    assert {answer.status for answer in told} == {403} and len({answer.body for answer in told}) == 1
+    refusal = told[0].json["error"]
+    assert refusal["code"] == "TIER_LIMIT_EXCEEDED"
+    rows = (await uk.ok("GET", "/files", headers=headers))["files"]
+    assert {row["id"]: row["status"] for row in rows} == {first["fileId"]: "UPLOADED", second["fileId"]: "FAILED"}
+    failed = (await uk.ok("GET", key_path(asked[1]["key"]), headers=headers))["file"]
+    assert failed in rows and failed["failureReason"] == refusal["message"]
+    assert (failed["name"], failed["size"], failed["url"]) == ("a.bin", 1500, None)
+    assert (await uk.ok("GET", "/files?limit=1", headers=headers))["nextCursor"]
+    logged = (await uk.ok("GET", "/logs?since=2020-01-01T00:00:00Z", headers=headers))["logs"]
+    assert sorted(row["status"] for row in logged) == ["FAILED", "UPLOADED"]
+    assert (await uk.ok("GET", "/usage", headers=headers))["usage"]["storageUsed"] == 1500
+    assert (await uk.send("GET", asked[1]["cdnUrl"], {})).status == 404
+    assert (await uk.put(asked[1]["uploadUrl"], b"b" * 1500, "application/x-a")).status == 403
+
+    path = key_path(asked[1]["key"])
+    assert (await uk.ask("PATCH", path, {"metadata": {"a": "b"}}, headers)).status == 404
+    assert (await uk.ask("GET", path, headers=sdk("uk_live_other"))).status == 404
+    await uk.ok("DELETE", key_path(asked[0]["key"]), headers=headers)
+    await uk.upload(b"c" * 1900, "c.bin", "application/x-a", "default", headers)
+    assert (await uk.ok("DELETE", path, headers=headers))["deleted"]
+    assert (await uk.ask("GET", path, headers=headers)).status == 404
+    assert (await uk.ask("POST", "/upload/complete", second, headers)).status == 404
+
+
+async def test_of_many_who_complete_at_once_at_two_servers_one_makes_the_file(uk: Desk) -> None:
+    asked = await uk.ok("POST", "/upload/request", wish(photo(), metadata={"by": "nobody"}))
+    await uk.put(asked["uploadUrl"], photo())
+    id, house = asked["fileId"], uk.house
+
+    async with open_core(house.core.settings) as core, answering(create_app(core)) as port:
+        other = Desk(replace(house, base=f"http://127.0.0.1:{port}", core=core))
+        async with house.core.uploads._holds.of(id):
+            going = [
+                asyncio.create_task(desk.ask("POST", "/upload/complete", {"fileId": id, "metadata": {"by": str(n)}}))
+                for n, desk in enumerate([uk, other] * 3)
+            ]
+            async with asyncio.timeout(10):
+                while sum(len(one.uploads._holds._bell._rings.get(f"free:{id}", ())) for one in (house.core, core)) < 6:
+                    await asyncio.sleep(0.005)
+        answers = await asyncio.gather(*going)
+    assert [answer.status for answer in answers] == [200] * 6
+    told = [{**answer.json["file"], "url": ""} for answer in answers]  # each server tells its own address
+    assert told == [told[0]] * 6 and told[0]["status"] == "UPLOADED" and told[0]["metadata"]["by"] in "012345"
+    assert (await uk.ok("GET", key_path(asked["key"])))["metadata"] == told[0]["metadata"]
+    assert [event.type for event in await house.core.events.read("demo", id, None, 9)] == [
+        "file.uploaded",
+        "file.stored",
+    ]
+    assert (await uk.ok("GET", "/usage"))["usage"]["storageUsed"] == len(photo())
 
 
 async def test_metadata_keeps_its_values_and_is_replaced_on_complete(uk: Desk) -> None:

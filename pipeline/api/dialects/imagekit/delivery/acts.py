@@ -11,6 +11,7 @@ from pipeline.api.content import PRIVATE_CACHE, media_type_of
 from pipeline.api.dialects.imagekit.delivery import signing
 from pipeline.api.dialects.imagekit.delivery.addresses import UNSPOKEN_SUFFIXES, Address, address_of, placed
 from pipeline.api.dialects.imagekit.delivery.reading import Made, Plan, Wish, made_of, missing, plan_of
+from pipeline.api.dialects.imagekit.delivery.telling import telling_of
 from pipeline.api.endpoint import PROJECT, Call
 from pipeline.api.serving import Serving, Showing
 from pipeline.errors import RequestInvalid, SignatureRequired
@@ -129,7 +130,10 @@ async def _sent(
     call: Call, serving: Serving, address: Address, made: Made, until: float | None, is_default: bool
 ) -> web.StreamResponse:
     file, project = made.files[0], call.request[PROJECT]
-    derivative = await call.core.delivering.whole(made.making.recipe) if made.making else None
+    derivative = None
+    if made.making:
+        telling = telling_of(call, project.id, address.tail, made.making.recipe)
+        derivative = await call.core.delivering.whole(made.making.recipe, telling)
     sent: File | Derivative = derivative or file
     showing = Showing(
         name=_named(file, derivative),

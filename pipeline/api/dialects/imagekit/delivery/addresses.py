@@ -10,8 +10,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from urllib.parse import unquote_to_bytes
 
+from pipeline.api.spelling import check_open, decoded
 from pipeline.errors import FileNotFound, RequestInvalid
 
 LONGEST = 8000
@@ -27,7 +27,6 @@ UNSPOKEN_SUFFIXES = {
 }
 
 _STEP = re.compile(r"tr(?::|%3A)(.*)", re.IGNORECASE | re.DOTALL)
-_HIDDEN = re.compile(r"%(?:2f|5c|00)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -81,8 +80,7 @@ def _parted(path: str) -> tuple[list[str], list[str]]:
         if match := _STEP.fullmatch(part):
             texts.append(decoded(match.group(1)))
         elif part:
-            if _HIDDEN.search(part):
-                raise RequestInvalid(reason="A path has no encoded slashes, backslashes or NULs.")
+            check_open(part)
             places.append(decoded(part))
     return places, texts
 
@@ -90,17 +88,6 @@ def _parted(path: str) -> tuple[list[str], list[str]]:
 def _pair(part: str) -> tuple[str, str]:
     key, _, value = part.partition("=")
     return decoded(key), decoded(value)
-
-
-def decoded(text: str) -> str:
-    """Percent-encoding undone; raises `RequestInvalid` where that is no text."""
-    try:
-        found = unquote_to_bytes(text).decode()
-    except UnicodeDecodeError as cause:
-        raise RequestInvalid(reason="What is percent-encoded in an address has to be UTF-8.") from cause
-    if any(sign < " " and sign not in "\n\t" for sign in found):
-        raise RequestInvalid(reason="An address has no control characters.")
-    return found
 
 
 def _shown(path: str) -> str:

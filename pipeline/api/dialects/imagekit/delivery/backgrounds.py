@@ -6,6 +6,7 @@ from typing import Any
 
 from pipeline.api.dialects.imagekit.delivery import words
 from pipeline.api.dialects.imagekit.delivery.draft import Draft
+from pipeline.api.dialects.imagekit.delivery.models import by_flow, flow_for, prompt_of
 from pipeline.api.dialects.imagekit.delivery.steps import Step, Unclear
 
 BLACK = "#000000"
@@ -17,6 +18,8 @@ SIGMA = 0.5
 USUAL = 24.0
 """Deviation of the blur that `auto` means, pixels."""
 BRIGHTEST = 255
+GENFILL = "genfill"
+"""The background that a model makes up."""
 
 
 def padded(draft: Draft, step: Step, width: int, height: int, gravity: str) -> None:
@@ -24,18 +27,23 @@ def padded(draft: Draft, step: Step, width: int, height: int, gravity: str) -> N
     now = draft.outline
     if now.width >= width and now.height >= height:
         return
-    behind = step.read("bg", _behind) or {"background": BLACK}
+    behind = step.read("bg", lambda text: _behind(text, draft)) or {"background": BLACK}
+    if GENFILL in behind:
+        place = None if gravity == "center" else gravity
+        by_flow(draft, behind[GENFILL], width=width, height=height, gravity=place, prompt=behind.get("prompt"))
+        draft.add("resize", fit="cover", enlarge=True, width=width, height=height)
+        return
     draft.add("pad", width=width, height=height, gravity=gravity, **behind)
 
 
-def colour_of(step: Step) -> str | None:
+def colour_of(draft: Draft, step: Step) -> str | None:
     """The plain colour of a background, None where there is none or where it is another one."""
-    return (step.read("bg", _behind) or {}).get("background")
+    return (step.read("bg", lambda text: _behind(text, draft)) or {}).get("background")
 
 
 def underlaid(draft: Draft, step: Step) -> None:
     """Lay a plain background behind what is transparent."""
-    colour = colour_of(step)
+    colour = colour_of(draft, step)
     if colour is None:
         return
     draft.writing.background = colour[: len(BLACK)]
@@ -45,7 +53,7 @@ def underlaid(draft: Draft, step: Step) -> None:
         draft.add("rectangle", colour=colour, behind=True)
 
 
-def _behind(text: str) -> dict[str, Any]:
+def _behind(text: str, draft: Draft) -> dict[str, Any]:
     """A background as the node that pads is told of it."""
     kind, *more = text.split("_")
     if kind == "blurred":
@@ -54,9 +62,18 @@ def _behind(text: str) -> dict[str, Any]:
         return {"extend": "dominant"}
     if text.startswith("gradient_dominant"):
         return _gradient(text.removeprefix("gradient_dominant").removeprefix("_"))
-    if kind.startswith("genfill"):
-        raise Unclear("a colour, `dominant`, `blurred` or `gradient_dominant`; nothing here makes up what is not there")
+    if text.partition("-")[0] == GENFILL:
+        return _made_up(text.partition("-")[2], draft)
     return {"background": words.colour(text)}
+
+
+def _made_up(rest: str, draft: Draft) -> dict[str, Any]:
+    """`genfill[-prompt-<text>]`: the flow that makes it up, and what it is told."""
+    flow = flow_for(draft, f"bg-{GENFILL}")
+    if flow is None:
+        wanted = "a colour, `dominant`, `blurred` or `gradient_dominant`; what is not there is made up by a flow"
+        raise Unclear(f"{wanted} that the project's `extensions` name for `bg-{GENFILL}`")
+    return {GENFILL: flow, "prompt": prompt_of(rest)}
 
 
 def _blurred(more: list[str]) -> dict[str, Any]:

@@ -7,15 +7,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from math import hypot
 from typing import Any
 
 from pipeline.api.dialects.imagekit.delivery import expressions, words
 from pipeline.api.dialects.imagekit.delivery.draft import Draft
+from pipeline.api.dialects.imagekit.delivery.models import by_flow, flow_for, prompt_of
 from pipeline.api.dialects.imagekit.delivery.steps import Step, Unclear
-from pipeline.api.dialects.imagekit.delivery.text import legible, unfolded
 from pipeline.errors import NodeInvalid, RequestInvalid
 from pipeline.imaging.gradients import heading_at, heading_to
 
@@ -163,21 +162,11 @@ OTHERWISE: Mapping[str, str] = {"bgremove": "remove-bg", "removedotbg": "remove-
 
 def modelled(draft: Draft, rest: Rest, name: str) -> None:
     """Have a flow do it; raises `RequestInvalid` where the project names none."""
-    extensions = draft.ground.extensions
-    flow = extensions.get(f"e-{name}") or extensions.get(OTHERWISE.get(name, ""))
+    flow = flow_for(draft, f"e-{name}", OTHERWISE.get(name, ""))
     if flow is None:
         wanted = f"nothing here can {MODELS[name]}, unless the project's `extensions` name a flow for `e-{name}`"
         raise RequestInvalid(reason=f"`e-{name}` is not spoken here: {wanted}.")
-    prompt = _prompt(rest)
-    draft.add("subflow", flow=flow, **({"params": {"prompt": legible(prompt)}} if prompt else {}))
-    draft.outline = replace(draft.outline, alpha=True, frames=1)
-
-
-def _prompt(rest: Rest) -> str:
-    """`prompt-<text>`, or `prompte-<base64>`."""
-    if rest.startswith("prompt-"):
-        return rest.removeprefix("prompt-")
-    return unfolded(rest.removeprefix("prompte-")) if rest.startswith("prompte-") else ""
+    by_flow(draft, flow, prompt=prompt_of(rest))
 
 
 TABLE: Mapping[str, Callable[[Draft, Rest], None]] = {

@@ -143,7 +143,7 @@ def _size(draft: Draft, step: Step) -> None:
         return
     if frame.focus.word != "center":
         raise RequestInvalid(reason="`fo` is not done to videos here but `fo-center`.")
-    if mode.startswith("pad") and (colour_of(step) or BLACK)[: len(BLACK)] != BLACK:
+    if mode.startswith("pad") and (colour_of(draft, step) or BLACK)[: len(BLACK)] != BLACK:
         raise RequestInvalid(reason="Videos are padded with black here.")
     fit, enlarge = FITS[mode]
     draft.add("video_resize", fit=fit, enlarge=enlarge, width=width, height=height)

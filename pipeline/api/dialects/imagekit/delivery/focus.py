@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import floor
@@ -9,6 +10,7 @@ from typing import Any
 
 from pipeline.api.dialects.imagekit.delivery import words
 from pipeline.api.dialects.imagekit.delivery.draft import Draft
+from pipeline.api.dialects.imagekit.delivery.models import flow_for
 from pipeline.api.dialects.imagekit.delivery.steps import Step, Unclear
 from pipeline.model import Region
 
@@ -20,6 +22,10 @@ SIDES: Mapping[str, str] = {
     )
 }  # fmt: skip
 FOUND = frozenset({"auto", "face", "custom"})
+THING = re.compile(r"[A-Za-z]{2,30}")
+"""How the vendor writes kinds of things, `person` or `trafficLight`."""
+ANY_THING = "fo-object"
+"""The extension that looks for things of any kind."""
 UNZOOMED = 1.0
 """What `z` is where it is not said."""
 
@@ -40,9 +46,11 @@ class Spot:
 
 @dataclass(frozen=True)
 class Focus:
-    """One of `SIDES` or of `FOUND`."""
+    """One of `SIDES` or of `FOUND`, or a kind of thing that a flow looks for."""
 
     word: str = "center"
+    flow: str | None = None
+    """What shows the part of a picture where the thing is."""
 
     @property
     def compass(self) -> str:
@@ -88,12 +96,15 @@ class Focus:
         return Region(x=left, y=top, width=width, height=min(_pixels(found.height * down), now.height - top))
 
 
-def focus_of(text: str) -> Focus:
-    """The focus a word names; raises `Unclear` also for kinds of things, which nothing here can find."""
-    if text not in SIDES and text not in FOUND:
-        wanted = ", ".join(f"`{word}`" for word in (*list(SIDES)[:9], *sorted(FOUND)))
-        raise Unclear(f"{wanted}; other things cannot be looked for here")
-    return Focus(text)
+def focus_of(text: str, draft: Draft) -> Focus:
+    """The focus a word names; raises `Unclear` also for kinds of things that the project names no flow for."""
+    if text in SIDES or text in FOUND:
+        return Focus(text)
+    if THING.fullmatch(text) and (flow := flow_for(draft, f"fo-{text}", ANY_THING)):
+        return Focus(text, flow)
+    wanted = ", ".join(f"`{word}`" for word in (*list(SIDES)[:9], *sorted(FOUND)))
+    other = f"other things are looked for by a flow that the project's `extensions` name for `{ANY_THING}`"
+    raise Unclear(f"{wanted}; {other}")
 
 
 def _around(draft: Draft, region: Region, width: int, height: int) -> Spot:

@@ -11,6 +11,7 @@ from pipeline.api.dialects.imagekit.delivery import expressions, words
 from pipeline.api.dialects.imagekit.delivery.backgrounds import padded
 from pipeline.api.dialects.imagekit.delivery.draft import Draft
 from pipeline.api.dialects.imagekit.delivery.focus import Focus, Spot, focus_of, zoom_of
+from pipeline.api.dialects.imagekit.delivery.models import by_flow
 from pipeline.api.dialects.imagekit.delivery.steps import Step, Unclear
 from pipeline.errors import RequestInvalid
 
@@ -56,7 +57,7 @@ def frame_of(draft: Draft, step: Step) -> Frame:
     """The size that a step wishes for a picture, and what it wants to be seen in it."""
     step.read("z", zoom_of)
     width, height = _sides(draft, step)
-    return Frame(width, height, step.read("fo", focus_of) or Focus(), step)
+    return Frame(width, height, step.read("fo", lambda text: focus_of(text, draft)) or Focus(), step)
 
 
 def mode_of(step: Step) -> str:
@@ -114,6 +115,10 @@ def _pixels(found: float) -> int:
 
 
 def _cover(draft: Draft, frame: Frame, width: int, height: int, enlarge: bool = True) -> None:
+    if frame.focus.flow:
+        share = 1.0 if enlarge else min(1.0, draft.outline.width / width, draft.outline.height / height)
+        _shown(draft, frame, _pixels(width * share), _pixels(height * share))
+        return
     size = {"width": width, "height": height}
     window = frame.focus.window(draft, width / height)
     if window:
@@ -121,6 +126,13 @@ def _cover(draft: Draft, frame: Frame, width: int, height: int, enlarge: bool = 
         draft.add("resize", fit="fill" if enlarge else "cover", enlarge=enlarge, **size)
         return
     draft.add("resize", fit="cover", enlarge=enlarge, **size, **frame.focus.said(draft, frame.step, zooms=True))
+
+
+def _shown(draft: Draft, frame: Frame, width: int, height: int) -> None:
+    """What a flow shows of the thing it looks for, in this size whatever the size of that."""
+    focus, zoom = frame.focus, frame.step.read("z", zoom_of)
+    by_flow(draft, focus.flow or "", object=focus.word, width=width, height=height, zoom=zoom)
+    draft.add("resize", fit="cover", enlarge=True, width=width, height=height)
 
 
 def _scaled(fit: str, enlarge: bool, draft: Draft, frame: Frame, width: int, height: int) -> None:
@@ -157,6 +169,9 @@ def _extract(draft: Draft, frame: Frame) -> None:
         draft.add("crop", region=spot.region)
         return
     width, height = _cut(draft, frame)
+    if frame.focus.flow:
+        _shown(draft, frame, width, height)
+        return
     zoom = frame.step.read("z", zoom_of) or 1.0
     if frame.focus.is_face and zoom != 1:
         # What is shown larger is a smaller part.

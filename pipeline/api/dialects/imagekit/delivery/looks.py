@@ -53,7 +53,7 @@ def rotate(draft: Draft, step: Step) -> None:
     """Degrees clockwise; `auto` turns as EXIF says, which every picture is already."""
     angle = step.read("rt", lambda text: 0.0 if text == "auto" else words.number(text, -3600, 3600))
     if angle and angle % 360:
-        background = backgrounds.colour_of(step) or CLEAR
+        background = backgrounds.colour_of(draft, step) or CLEAR
         draft.add("rotate", angle=angle % 360, background=background)
 
 

@@ -63,7 +63,7 @@ ACTS: Sequence[Act] = (
             "dpr": "0.1 - 5 | auto",
             "c": " | ".join(geometry.MODES),
             "cm": " | ".join((*geometry.MODES, *geometry.CUTTING)),
-            "fo": "center | top | ... | bottom_right | auto | face | custom",
+            "fo": "center | top | ... | bottom_right | auto | face | custom | kind of thing",
             "x": "pixels | expression",
             "y": "pixels | expression",
             "xc": "pixels | expression",
@@ -71,7 +71,8 @@ ACTS: Sequence[Act] = (
             "z": "0.01 - 100",
         },
         "`fo-face` needs the setting `face_model`, or else is `fo-auto`. Kinds of things (`fo-person`, `fo-car`, ...) "
-        "cannot be looked for.",
+        "are shown by the flow that `extensions` name for `fo-person` or for `fo-object`, with the params `object`, "
+        "`width`, `height` and, where said, `zoom`.",
     ),
     Act(looks.flip, {"fl": "h | v | h_v"}),
     Act(looks.rotate, {"rt": "degrees clockwise | N40 | auto"}, "Every picture is turned as EXIF says."),
@@ -82,9 +83,10 @@ ACTS: Sequence[Act] = (
         _underlaid,
         {
             "bg": "RRGGBB | RRGGBBAA | name | dominant | blurred[_1 - 100 | _auto][_N255 - 255] | "
-            "gradient_dominant[_2 | _4]"
+            "gradient_dominant[_2 | _4] | genfill[-prompt-text]"
         },
-        "What is made of the picture is for padding. `genfill` is not spoken: nothing here makes up what is not there.",
+        "What is made of the picture is for padding. `genfill` is made up by the flow that `extensions` name for "
+        "`bg-genfill`, with the params `width`, `height` and, where said, `gravity` and `prompt`.",
     ),
     Act(looks.edge, {"b": "width_colour", "r": "pixels | max | tl_tr_br_bl"}, "A border lies around the picture."),
     Act(looks.fade, {"o": "0 - 100"}),

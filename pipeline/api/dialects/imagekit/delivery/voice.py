@@ -9,12 +9,10 @@ from aiohttp import web
 
 from pipeline.api.dialects.imagekit.errors import OURS as WORDS
 from pipeline.api.endpoint import ID
-from pipeline.api.problems import RETRY_AFTER
+from pipeline.api.problems import asked_headers
 from pipeline.api.voices import Voice
 from pipeline.errors import (
     FileNotFound,
-    MethodNotAllowed,
-    RangeNotSatisfiable,
     SafelightError,
     SignatureExpired,
     SignatureInvalid,
@@ -32,12 +30,7 @@ class DeliveryVoice(Voice):
     def told(self, request: web.Request, error: SafelightError, request_id: str) -> web.Response:
         message = _message(error)
         headers = {"Cache-Control": "no-store", "ik-error": _line(f"{error.code} - {message}")}
-        if error.status in (429, 503, 504) or error.retry_after is not None:
-            headers["Retry-After"] = str(error.retry_after or RETRY_AFTER)
-        if isinstance(error, MethodNotAllowed):
-            headers["Allow"] = error.facts["allowed"]
-        if isinstance(error, RangeNotSatisfiable):
-            headers["Content-Range"] = f"bytes */{error.facts['size']}"
+        headers |= asked_headers(error, error.status)
         return web.Response(status=_status(error), text=f"{message}\n", headers=headers)
 
     def headers(self, request: web.Request) -> Mapping[str, str]:

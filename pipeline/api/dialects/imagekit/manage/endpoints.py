@@ -128,7 +128,13 @@ UNSPOKEN: Mapping[str, str] = {
     "Custom metadata": "At most 50 fields and 512 characters a value, as all metadata here; no path policies.",
     "`PURGE_FAILED`": "What is purged is dropped at once.",
     "Bulk jobs that fail for some files": "`Completed`, and the first hundred `{path, error}` beside it as `errors`.",
-    "Webhooks for `folder.*` or `video.transformation.*` alone": "A 400, for nothing would be told.",
+    "`DELETE /v1/folder` of very many files": "Workers delete what was in it when it was asked for. The 204 waits for "
+    "that, up to 20 seconds; of a folder that takes longer the rest goes after the answer.",
+    "Webhooks for folders": "One event for each folder of a tree. Folders are known by their paths: one that is "
+    "renamed is told as `folder.deleted` and `folder.created`, and `folder.updated` once with its end; one that no "
+    "file is in any more, and that was not made on purpose, is `folder.deleted`.",
+    "`quality` in metadata": "Of a JPEG, estimated from its quantisation table by the IJG's scale; 0 for others, and, "
+    "with `hasColorProfile` false, for files stored before this was measured.",
     "`GET /v1/metadata?url=` of a transformation": "The metadata of the file that the address is of.",
     "Origins, URL-endpoints": "Told as they are here: no origins and the default endpoint; changes are a 400.",
     "`GET /v1/accounts/usage`": "`mediaLibraryStorageBytes` as it is now; traffic is not counted by project.",

@@ -11,9 +11,14 @@ from aiohttp import web
 from pipeline import labels
 from pipeline.acts import settled
 from pipeline.api.dialects.imagekit.errors import invalid, refused
+from pipeline.api.dialects.imagekit.manage import hauls
 from pipeline.api.dialects.imagekit.manage.ask import Ask, nothing, told
 from pipeline.api.dialects.imagekit.paths import folder_of
+from pipeline.model import FolderDelete
 from pipeline.vendors.imagekit import Document, folder_document, folder_id
+
+PATIENCE = 20.0
+"""Seconds that a deletion waits for its end, so that what is small is gone when it is answered."""
 
 
 class Row(NamedTuple):
@@ -74,5 +79,7 @@ async def delete(ask: Ask) -> web.Response:
         raise invalid("folderPath", "The root folder cannot be deleted.")
     if not await ask.shelving.folders.is_there(ask.project, folder):
         raise refused(f"No folder found with folderPath {path[:700]}", 404, reason="FOLDER_NOT_FOUND")
-    await settled(ask.shelving.folders.delete(ask.grant, folder))
+    haul = await hauls.awaited(ask, await ask.shelving.hauling.begin(ask.grant, FolderDelete(source=folder)), PATIENCE)
+    if fault := haul.error or next((one.error for one in haul.reached.faults if haul.status == "completed"), None):
+        raise refused(f"Not all of the folder could be deleted: {fault.message}", 500)
     return nothing()

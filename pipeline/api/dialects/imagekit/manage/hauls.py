@@ -20,8 +20,13 @@ PATIENCE = 5.0
 async def begun(ask: Ask, type: str, wish: Wish, **marks: str) -> Haul:
     """Have it done; once it is on record no fault is told any more, for clients would ask for it anew."""
     haul = await ask.shelving.hauling.begin(ask.grant, wish, {TYPE: type, **marks}, id=new_id())
+    return await awaited(ask, haul, PATIENCE)
+
+
+async def awaited(ask: Ask, haul: Haul, seconds: float) -> Haul:
+    """The haul once it has ended, or as it stands after so long."""
     with suppress(RecordsUnavailable):
-        return await ask.shelving.hauling.wait(ask.grant, haul.id, PATIENCE)
+        return await ask.shelving.hauling.wait(ask.grant, haul.id, seconds)
     return haul
 
 

@@ -22,7 +22,7 @@ NONE_SUCH = "The requested webhook does not exist."
 TAKEN = "A webhook with this endpoint already exists."
 BAD_ENDPOINT = "It should be a URL with the http or https protocol."
 
-EVENTS: Mapping[str, HookEvent | None] = {
+EVENTS: Mapping[str, HookEvent] = {
     "file.created": "file.stored",
     "file.updated": "file.updated",
     "file.deleted": "file.deleted",
@@ -32,14 +32,14 @@ EVENTS: Mapping[str, HookEvent | None] = {
     "upload.pre-transform.error": "derivative.failed",
     "upload.post-transform.success": "derivative.made",
     "upload.post-transform.error": "derivative.failed",
-    "video.transformation.accepted": None,
-    "video.transformation.ready": None,
-    "video.transformation.error": None,
-    "folder.created": None,
-    "folder.updated": None,
-    "folder.deleted": None,
+    "video.transformation.accepted": "derivative.ordered",
+    "video.transformation.ready": "derivative.made",
+    "video.transformation.error": "derivative.failed",
+    "folder.created": "folder.created",
+    "folder.updated": "folder.updated",
+    "folder.deleted": "folder.deleted",
 }
-"""The vendor's events, and ours that they are told of; None where nothing here tells of them."""
+"""The vendor's events, and ours that they are told of."""
 
 
 async def listed(ask: Ask) -> web.Response:
@@ -137,20 +137,18 @@ def _url(ask: Ask) -> str:
 
 
 def _events(ask: Ask) -> Sequence[str]:
-    """The vendor's events; refused where one is none, and where nothing here tells of any of them."""
+    """The vendor's events; refused where one is none."""
     given = ask.fields.get("events")
     if not given:
         raise missing("events")
     events = [*dict.fromkeys(texts_of(given, "events"))]
     if strange := next((event for event in events if event not in EVENTS), None):
         raise invalid("events", f"{strange[:64]} is not an event.")
-    if not _ours(events):
-        raise invalid("events", f"This server does not tell of {', '.join(events)}.")
     return events
 
 
 def _ours(events: Sequence[str]) -> list[HookEvent]:
-    return [*dict.fromkeys(ours for event in events if (ours := EVENTS[event]))]
+    return [*dict.fromkeys(EVENTS[event] for event in events)]
 
 
 def _shown(webhook: Webhook, standing: HookStanding) -> Document:

@@ -81,7 +81,8 @@ async def plan_of(ask: Ask, text: str) -> Plan:
     """What an automation does; raises `Missing`."""
     sheet = await _known(ask, text)
     order = StandingOrder.model_validate(sheet.body["order"])
-    return Plan(order.flow, order.version, "input", order.inputs, order.hooks, Mark.read(order.marks))
+    flow = await ask.call.core.runs.ordered(order) if order.graph else order.flow
+    return Plan(flow, order.version, "input", order.inputs, order.hooks, Mark.read(order.marks))
 
 
 async def is_triggered(ask: Ask, text: str) -> bool:
@@ -141,8 +142,9 @@ async def _body(ask: Ask, id: str, told: Mapping[str, Any]) -> Mapping[str, Any]
     plan = await planned(ask, _steps(told), _mark(id, told["workflow"]))
     active = told["status"] == "active" and told["trigger"] is not None
     order = StandingOrder(
-        flow=plan.flow,
+        flow=plan.id,
         version=plan.version,
+        graph=plan.graph,
         active=active,
         inputs=plan.inputs,
         hooks=plan.hooks,

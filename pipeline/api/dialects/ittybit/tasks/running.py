@@ -1,4 +1,4 @@
-"""From what is asked for to a run: the steps become a version of a flow, which nobody triggers by its name."""
+"""From what is asked for to a run: the steps become a flow that the run carries, so that nothing is left behind it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pipeline.api.dialects.ittybit.errors import BadRequest, Missing
 from pipeline.api.dialects.ittybit.tasks.drafting import drafted, hook_of
 from pipeline.api.dialects.ittybit.tasks.steps import SAME, Step, kinds_in
 from pipeline.errors import FlowInvalid, FlowNotFound, FlowPaused
-from pipeline.graph.flow import Flow
+from pipeline.graph.flow import Flow, load_flow
 from pipeline.model import Fetch, File, Hook, Remote, Run
 from pipeline.uploads.fetching import OPEN
 from pipeline.vendors.ittybit.tasks import Mark
@@ -27,13 +27,24 @@ WAIT = 30.0
 class Plan:
     """A flow that can be run: what its further inputs get, who is told of its end, what is kept with its runs."""
 
-    flow: str
+    flow: str | Flow
+    """By its id, or itself when it is in no registry."""
     version: str
     main: str
     """The input that gets the file."""
     inputs: Mapping[str, tuple[str | Remote, ...]]
     hooks: tuple[Hook, ...]
     mark: Mark
+
+    @property
+    def id(self) -> str:
+        """What its flow is called."""
+        return self.flow if isinstance(self.flow, str) else self.flow.id
+
+    @property
+    def graph(self) -> str | None:
+        """The document of a flow that is in no registry."""
+        return None if isinstance(self.flow, str) else self.flow.text
 
     async def run(self, ask: Ask, given: str | Remote, metadata: Mapping[str, str] | None = None) -> Run:
         """Run it; raises what `Runs.start` does."""
@@ -51,14 +62,13 @@ class Plan:
 async def planned(ask: Ask, steps: Sequence[Step], mark: Mark, webhook: str | None = None) -> Plan:
     """The plan of steps; raises `BadRequest`."""
     draft = drafted(steps, await _flows(ask, kinds_in(steps)), webhook)
-    name = f"ittybit-{mark.kind.replace('_', '-')}"
     try:
-        made = await ask.call.core.flows.put(name, draft.text, activate=False)
+        flow = load_flow(f"ittybit-{mark.kind.replace('_', '-')}", draft.text)
     except FlowInvalid as cause:
         raise BadRequest(reason=_complaint(cause)) from cause
     inputs = {port: (await _laid(ask, given),) for port, given in draft.layers.items()}
     kept = Mark(mark.kind, mark.options, draft.steps, mark.workflow, mark.automation, mark.object)
-    return Plan(name, made.version, "input", inputs, tuple(draft.hooks), kept)
+    return Plan(flow, flow.version, "input", inputs, tuple(draft.hooks), kept)
 
 
 async def mapped(ask: Ask, workflow: str, mark: Mark, webhook: str | None = None) -> Plan:

@@ -10,8 +10,9 @@ from typing import Any
 import orjson
 from aiohttp import web
 
+from pipeline.api import tokens
 from pipeline.api.content import media_type_of
-from pipeline.api.dialects.uploadcare.delivery import making, operations, tokens, told
+from pipeline.api.dialects.uploadcare.delivery import making, operations, told
 from pipeline.api.dialects.uploadcare.delivery.draft import Draft
 from pipeline.api.dialects.uploadcare.delivery.urls import Target, target_of
 from pipeline.api.endpoint import PROJECT, Call, plain

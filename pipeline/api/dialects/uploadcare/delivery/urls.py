@@ -6,11 +6,10 @@ inside a parameter cannot be written but in a text (as `~s`), and `%` may also b
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from urllib.parse import unquote_to_bytes
 
+from pipeline.api.spelling import check_open, decoded
 from pipeline.errors import RequestInvalid
 
 MOST_STEPS = 60
@@ -22,8 +21,6 @@ BARE = frozenset({"gif2video", "detect_faces"})
 """Operations that clients write without a mark in front."""
 IGNORED = "@"
 """What begins with it tells which client asks (`@clib/...`)."""
-
-_HIDDEN = re.compile(r"%(?:2f|5c|00)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -50,9 +47,8 @@ def target_of(path: str, wanting: frozenset[str] = frozenset()) -> Target:
     """
     if len(path) > LONGEST:
         raise RequestInvalid(reason=f"The path is longer than {LONGEST} characters.")
-    if _HIDDEN.search(path):
-        raise RequestInvalid(reason="A path has no encoded slashes, backslashes or NULs.")
-    parts = [_decoded(part) for part in path.split("/")[1:]]
+    check_open(path)
+    parts = [decoded(part) for part in path.split("/")[1:]]
     *whole, last = parts or [""]
     return _read([part for part in whole if part], last, wanting)
 
@@ -77,13 +73,3 @@ def _read(parts: Sequence[str], last: str, wanting: frozenset[str]) -> Target:
     if len(steps) > MOST_STEPS:
         raise RequestInvalid(reason=f"An address has at most {MOST_STEPS} operations, not {len(steps)}.")
     return Target(tuple(Step(step[0], tuple(step[1:])) for step in steps if not step[0].startswith(IGNORED)), name)
-
-
-def _decoded(part: str) -> str:
-    try:
-        text = unquote_to_bytes(part).decode()
-    except UnicodeDecodeError as cause:
-        raise RequestInvalid(reason="What is percent-encoded in a path has to be UTF-8.") from cause
-    if any(sign < " " and sign not in "\n\t" for sign in text):
-        raise RequestInvalid(reason="A path has no control characters.")
-    return text

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 from aiohttp import web
 
-from pipeline.api.problems import RETRY_AFTER
+from pipeline.api.problems import asked_headers
 from pipeline.api.voices import Voice
-from pipeline.errors import MethodNotAllowed, RangeNotSatisfiable, SafelightError
+from pipeline.errors import SafelightError
 
 CODE = "Safelight-Error"
 """The header with the stable code of what went wrong."""
@@ -19,12 +19,7 @@ class DeliveryVoice(Voice):
 
     def told(self, request: web.Request, error: SafelightError, request_id: str) -> web.Response:
         headers = {"Cache-Control": "no-store", CODE: error.code}
-        if error.status in (429, 503, 504) or error.retry_after is not None:
-            headers["Retry-After"] = str(error.retry_after or RETRY_AFTER)
-        if isinstance(error, MethodNotAllowed):
-            headers["Allow"] = error.facts["allowed"]
-        if isinstance(error, RangeNotSatisfiable):
-            headers["Content-Range"] = f"bytes */{error.facts['size']}"
+        headers |= asked_headers(error, error.status)
         return web.Response(status=_status(error), text=f"{error.message}\n", headers=headers)
 
     def headers(self, request: web.Request) -> Mapping[str, str]:

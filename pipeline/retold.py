@@ -1,4 +1,4 @@
-"""Why a derivative cannot be made, as the worker tells it to those who wait in other processes."""
+"""Errors as plain values, for those who are told of them later or in another process."""
 
 from __future__ import annotations
 
@@ -8,15 +8,10 @@ from typing import Any
 
 from pipeline.errors import Internal, SafelightError, every_error
 
-FINAL, PASSING = 60.0, 3.0
-"""Seconds for which a fault is remembered: one that comes again whenever it is tried, and one that may not."""
-POISON = 600.0
-"""Seconds for which it is remembered that workers died over it."""
-
 
 def spelt(error: SafelightError) -> Mapping[str, Any]:
     """The error as plain values; what cannot be written so is left to the log."""
-    facts = {name: fact for name, fact in error.facts.items() if isinstance(fact, str | int | float)}
+    facts = {name: fact for name, fact in error.facts.items() if fact is None or isinstance(fact, str | int | float)}
     return {"code": error.code, "node": error.node, "retry_after": error.retry_after, "facts": facts}
 
 
