@@ -60,8 +60,8 @@ def faked(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def told_later(library: str, seconds: float) -> dict[str, str]:
-    """The environment of a program whose clock is that much ahead."""
-    return {"LD_PRELOAD": library, "SKEW_MS": str(round(seconds * 1000))}
+    """The environment of a program whose clock is that much ahead, and that calls whoever refused before."""
+    return {"LD_PRELOAD": library, "SKEW_MS": str(round(seconds * 1000)), "SAFELIGHT_BREAKER_FAILURES": "0"}
 
 
 @pytest.fixture
