@@ -17,8 +17,7 @@ setup: .venv/installed
 up: setup
 	$(BIN)/safelight up
 
-# One process more than there are cores, each with servers of its own; what shares a server stays in one process
-# (tests/shares.py).
+# One process for each core, with servers of its own; what shares a server stays in one process (tests/shares.py).
 test: setup lint
 	$(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -29,6 +30,9 @@ from pipeline.settings import load_settings
 configure_logs("console", "info")
 asyncio.Runner(loop_factory=uvloop.new_event_loop).run(serve(load_settings()))
 """
+
+CAUGHT = re.compile(r"^SigCgt:\s*([0-9a-f]+)", re.MULTILINE)
+"""The signals that a process has something to do at, a bit each (proc_pid_status(5))."""
 
 
 @contextmanager
@@ -61,6 +65,13 @@ async def until_ready(base: str) -> None:
             await asyncio.sleep(0.1)
 
 
+async def until_heeding(one: subprocess.Popen[bytes]) -> None:
+    """Return when SIGTERM asks it to end; before that it is ended by it."""
+    async with asyncio.timeout(60):
+        while not int(CAUGHT.findall(Path(f"/proc/{one.pid}/status").read_text())[0], 16) >> signal.SIGTERM - 1 & 1:
+            await asyncio.sleep(0.05)
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -76,6 +87,8 @@ async def test_two_processes_share_a_port_and_flows_are_hot(redis_url: str, redi
     headers = {"Authorization": "Bearer demo-key"}
     with process(tmp_path, redis_url, port) as first, process(tmp_path, redis_url, port) as second:
         await until_ready(base)
+        await until_heeding(first)
+        await until_heeding(second)
         async with aiohttp.ClientSession(headers=headers) as session, asyncio.timeout(60):
             await _known(session, f"{base}/v1/flows/early")
             (tmp_path / "flows" / "late.yaml").write_text(TINY)
