@@ -136,6 +136,14 @@ async def test_project_events_tell_of_everything(house: House) -> None:
     assert {event["data"]["subject"] for event in seen} == {file["id"]}
 
 
+async def test_a_stream_ends_behind_what_comes_after_the_end_of_its_run(house: House, worker: Worker) -> None:
+    run = await house.json("POST", f"{RUNS}?wait=20", 200, **form())
+    await house.core.events.append(Event(type="letter.made", project="demo", subject=run["id"]))
+    async with asyncio.timeout(10):
+        kinds = [event["event"] async for event in events_of(house, f"/v1/runs/{run['id']}/events?from=0")]
+    assert kinds[-2:] == ["run.completed", "letter.made"]
+
+
 async def test_head_of_a_stream_ends(house: House) -> None:
     async with house.ask("HEAD", "/v1/events") as answer:
         assert (answer.status, answer.headers["Content-Type"]) == (200, "text/event-stream")

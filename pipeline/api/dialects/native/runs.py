@@ -315,13 +315,14 @@ async def events(call: Call) -> web.StreamResponse:
 
 
 async def _frames(call: Call, run_id: str, after: str) -> AsyncGenerator[bytes, None]:
-    began = now()
+    began, has_ended = now(), False
     async with aclosing(call.core.events.follow(call.project, run_id, after, SILENCE)) as follow:
         async for event in follow:
             if event is not None:
                 call.metrics.streamed(event, began)
                 yield frame(event.id, event.type, event_shape(event))
-            if event is None or event.type.removeprefix("run.") in ENDED:
+                has_ended = has_ended or event.type.removeprefix("run.") in ENDED
+            if event is None or has_ended:  # its last event may be another one, such as of its dead letter
                 if await _over(call, run_id, event):
                     return
                 yield COMMENT
