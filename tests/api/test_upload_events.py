@@ -17,6 +17,8 @@ from typing import Any
 import aiohttp
 import pytest
 
+from pipeline.model import Event
+
 from .house import House, photo
 
 
@@ -221,6 +223,9 @@ async def test_a_file_sent_whole_may_name_a_flow(house: House, worker: subproces
     async with stream(house, house.base, file["id"]) as shown:
         types = await shown.rest()
     assert types[0] == "file.uploaded" and types[-1] == "run.completed"
+    await house.core.events.append(Event(type="letter.made", project="demo", subject=run["id"]))
+    async with asyncio.timeout(10), stream(house, house.base, file["id"]) as shown:
+        assert (await shown.rest())[-2:] == ["run.completed", "letter.made"]
 
 
 @pytest.mark.parametrize(

@@ -59,7 +59,7 @@ async def _trail(call: Call, id: str) -> Trail:
 async def _frames(call: Call, trail: Trail, after: str) -> AsyncGenerator[bytes, None]:
     if trail.offset is not None:
         yield _progressed(trail, trail.offset)
-    trails = call.core.records.trails
+    trails, has_ended = call.core.records.trails, False
     async with aclosing(trails.follow(call.project, trail.upload, trail.run, after, SILENCE)) as told:
         async for one in told:
             if isinstance(one, Bytes):
@@ -71,7 +71,8 @@ async def _frames(call: Call, trail: Trail, after: str) -> AsyncGenerator[bytes,
             if one is not None:
                 after = one.id
                 yield frame(one.id, one.type, event_shape(one))
-            if _may_be_last(trail, one):
+                has_ended = has_ended or _is_end(trail, one)
+            if one is None or has_ended:  # the last one of all may be another, such as of the run's dead letter
                 if await _over(call, trail, after):
                     return
                 yield COMMENT
@@ -84,9 +85,7 @@ def _progressed(trail: Trail, offset: int | None) -> bytes:
     return frame("", kind, EventShape(id="", type=kind, subject=trail.upload, at=now(), facts=facts))
 
 
-def _may_be_last(trail: Trail, event: Event | None) -> bool:
-    if event is None:
-        return True
+def _is_end(trail: Trail, event: Event) -> bool:
     if trail.run is None:
         return event.type in ("file.uploaded", "file.stored")
     return event.subject == trail.run and event.type.removeprefix("run.") in ENDED
